@@ -1,0 +1,553 @@
+"""The bank: all forecasters of one shard, and the one place that orders what happens in a wave.
+
+Letters: S slots, R rows of a wave (padded), N rows as given, E forecasters, X experts of the blend,
+H horizon, Q scored steps.
+
+For each wave: *score* what was forecast for these readings, *observe* them, *forecast*; after the reading
+that completes a tick, *learn*. Learning comes last so that a forecast does not wait for it, and so that what a
+series gets depends on the log alone: every reading before the tick sees the weights of the tick before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from forecasters.blend import Blend
+from forecasters.chunks import Chunks
+from forecasters.fields import Fields, padded
+from forecasters.intervals import Intervals
+from forecasters.memory import SETTLED, Memory, Wave
+from forecasters.pending import Pending
+from forecasters.recurrent import Recurrent, RecurrentOptions
+from forecasters.registry import BLEND, BUILDERS, NAMES, Context
+from forecasters.steps import interpolation, scored_steps
+
+Tensor = torch.Tensor
+
+MAX_TICK = 1024
+FIRST_CAPACITY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one wave brought, rows as given. E in the order of `Bank.names`.
+
+    mean, half `[N, E, H]`: forecasts issued now as departures from `base`, in units of the series (float32);
+    base `[N]`: the last value (float64). error `[N, E, Q]`: value less forecast, for the forecasts whose
+    target was this reading, in units of the scale at issue; scored `[N, Q]` says where there was one.
+    replaced `[E]`: forecasts that were not believable and were replaced by naive.
+    """
+
+    base: Tensor
+    departure: Tensor
+    half: Tensor
+    error: Tensor
+    missed: Tensor
+    scored: Tensor
+    scale: Tensor
+    replaced: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """`[N, E, H]` float64, in the series' own units."""
+        return self.base[:, None, None] + self.departure
+
+    @property
+    def lower(self) -> Tensor:
+        return self.base[:, None, None] + (self.departure - self.half)
+
+    @property
+    def upper(self) -> Tensor:
+        return self.base[:, None, None] + (self.departure + self.half)
+
+
+def _joined(results: Sequence[Result]) -> Result:
+    if len(results) == 1:
+        return results[0]
+    columns = ("base", "departure", "half", "error", "missed", "scored", "scale")
+    parts = {c: torch.cat([getattr(r, c) for r in results]) for c in columns}
+    return Result(**parts, replaced=torch.stack([r.replaced for r in results]).sum(0))
+
+
+@dataclass(slots=True)
+class Journal:
+    """What arrived since the last tick, for sums over the shard, made at the tick in series order."""
+
+    slots: list[np.ndarray] = field(default_factory=list)
+    steps: list[np.ndarray] = field(default_factory=list)
+    said: list[Tensor] = field(default_factory=list)
+    happened: list[Tensor] = field(default_factory=list)
+    valid: list[Tensor] = field(default_factory=list)
+
+    def clear(self) -> None:
+        for column in (self.slots, self.steps, self.said, self.happened, self.valid):
+            column.clear()
+
+
+class Bank:
+    """Forecasters over many series. Series are added and get slots; `step` takes one reading of each.
+
+    Not thread-safe. On the CPU results are reproducible bit for bit for one number of torch threads.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        horizon: int,
+        seed: int,
+        device: torch.device,
+        coverage: float,
+        chunk: int,
+        replay: int,
+        pool: int,
+        recurrent: RecurrentOptions,
+    ) -> None:
+        self.names = tuple(names)
+        self.horizon = horizon
+        self.device = device
+        self.scored = scored_steps(horizon)
+        self._scored_at = torch.tensor(self.scored, device=device) - 1
+        self._interpolation = interpolation(horizon, device)
+        self.memory = Memory(horizon, Chunks.ring_length(horizon, chunk), device)
+        self.chunks = Chunks(self.memory, chunk, replay, pool, device)
+        context = Context(self.memory, self.chunks, recurrent, seed, device)
+        self.experts = [n for n in self.names if n != BLEND]
+        self.models = {n: BUILDERS[n](context) for n in self.experts}
+        self.nets = [n for n in self.experts if isinstance(self.models[n], Recurrent)]
+        self.blend = Blend(len(self.experts), horizon, device) if BLEND in self.names else None
+        tracked = len(self.names) + len(self.nets) + (1 if self.blend else 0)
+        self.pending = Pending(tracked, len(self.names), self.scored, device)
+        self.intervals = Intervals(len(self.names), self.scored, coverage, device)
+        self._expert_at = [self.names.index(n) for n in self.experts]
+        self._generator = context.generator("ticks")
+        self._seconds = dict.fromkeys(self.names, 0.0)
+
+        self.ids: list[str] = []
+        self._slot_of: dict[str, int] = {}
+        self._order = np.zeros(0, np.uint64)
+        self._steps = np.zeros(0, np.int64)
+        self._restarts = np.zeros(0, np.int64)
+        self._last_time = np.zeros(0, np.int64)
+        self._live = 0
+        self._quota = 1
+        self._since_tick = 0
+        self.ticks = 0
+        self._journal = Journal()
+
+    # -- series ------------------------------------------------------------------------------------------
+
+    def _parts(self) -> dict[str, Fields]:
+        parts = {
+            "series": self.memory.core,
+            "rings": self.memory.rings,
+            "pending": self.pending.fields,
+            "intervals": self.intervals.fields,
+        }
+        parts.update({f"forecaster.{n}": m.fields for n, m in self.models.items()})
+        if self.blend:
+            parts["blend"] = self.blend.fields
+        return parts
+
+    @property
+    def capacity(self) -> int:
+        return self.memory.core.capacity
+
+    def add(
+        self,
+        ids: Sequence[str],
+        *,
+        cadence_ms: int | Sequence[int],
+        season_ms: int | Sequence[int] = 86_400_000,
+    ) -> np.ndarray:
+        """Slots (int64) for new series; room grows as needed. season_ms 0 means no season.
+
+        Raises ValueError for an id that is there already or twice in `ids`, and for a cadence below 1 ms.
+        """
+        for k, series in enumerate(ids):
+            if series in self._slot_of or series in ids[:k][-1:]:
+                raise ValueError(f"series {series!r}: expected a new id, but it has a slot already")
+        if len(set(ids)) != len(ids):
+            raise ValueError("expected every new id once, but one was given twice")
+        cadence = np.broadcast_to(np.asarray(cadence_ms, np.int64), (len(ids),)).copy()
+        season = np.broadcast_to(np.asarray(season_ms, np.int64), (len(ids),)).copy()
+        if (cadence < 1).any() or (season < 0).any():
+            raise ValueError(
+                f"cadence_ms: expected at least 1, got {cadence.min(initial=1)}; season_ms at least 0"
+            )
+        slots = np.arange(len(self.ids), len(self.ids) + len(ids))
+        if slots.size and slots[-1] >= self.capacity:
+            self._grow(max(2 * self.capacity, FIRST_CAPACITY, int(slots[-1]) + 1))
+        for slot, series in zip(slots, ids, strict=True):
+            self.ids.append(series)
+            self._slot_of[series] = int(slot)
+            digest = hashlib.blake2b(series.encode(), digest_size=8).digest()
+            self._order[slot] = int.from_bytes(digest, "big")
+            self.chunks.add(int(slot), series)
+        rows = torch.from_numpy(slots).to(self.device)
+        core = self.memory.core
+        core["cadence_ms"][rows] = torch.from_numpy(cadence).to(self.device)
+        steps = torch.from_numpy(season / cadence).to(self.device, torch.float32)
+        core["season_steps"][rows] = steps
+        core["stagger"][rows] = torch.from_numpy(self.chunks.offset[slots]).to(self.device)
+        return slots
+
+    def _grow(self, capacity: int) -> None:
+        old = self.capacity
+        for part in self._parts().values():
+            part.grow(capacity)
+        fresh = torch.arange(old, capacity + 1, device=self.device)
+        for model in self.models.values():
+            model.reset(fresh)
+        self.chunks.grow(capacity)
+        more = capacity - old
+        self._order = np.concatenate([self._order, np.zeros(more, np.uint64)])
+        self._steps = np.concatenate([self._steps, np.full(more, -1, np.int64)])
+        self._restarts = np.concatenate([self._restarts, np.full(more, SETTLED, np.int64)])
+        self._last_time = np.concatenate([self._last_time, np.full(more, np.iinfo(np.int64).min)])
+
+    def restart(self, slots: np.ndarray) -> None:
+        """After a long gap: pending forecasts of these series are dropped, recurrent states made anew."""
+        slots = np.unique(self._checked_slots(slots))
+        slots = slots[self._steps[slots] >= 0]
+        if not slots.size:
+            return
+        self._restarts[slots] = np.maximum(self._steps[slots] + 1, SETTLED)
+        rows = torch.from_numpy(slots).to(self.device)
+        self.memory.core["restart"][rows] = torch.from_numpy(self._restarts[slots]).to(self.device)
+        for slot in slots:  # one row a tile: what a series gets must not depend on its company
+            one = padded(torch.tensor([slot], device=self.device), self.capacity)
+            steps = torch.full_like(one, int(self._steps[slot]))
+            for model in self.models.values():
+                model.rebuild(one, steps)
+
+    # -- one wave ----------------------------------------------------------------------------------------
+
+    @property
+    def readings_to_tick(self) -> int:
+        """How many more readings with a value until shared weights change."""
+        return self._quota - self._since_tick
+
+    def step(
+        self,
+        slots: np.ndarray,
+        event_time_ms: np.ndarray,
+        values: np.ndarray,
+        mask: np.ndarray | None = None,
+    ) -> Result:
+        """Score, observe, forecast, and learn at ticks, for at most one step of each series.
+
+        slots: int64 [N], each at most once; event_time_ms: int64 [N], later than the series' last one;
+        values: float64 [N], finite where not masked; mask: bool [N], True where a step of the grid has no
+        usable value. Rows are taken in the order given; a tick may fall between any two of them.
+        Raises ValueError for anything else, before any state has changed.
+        """
+        slots, times, values, mask = self._checked(slots, event_time_ms, values, mask)
+        results = []
+        start = 0
+        while start < slots.size:
+            seen = np.cumsum(~mask[start:])
+            whole = int(np.searchsorted(seen, self.readings_to_tick))  # the row that completes the tick
+            stop = min(start + whole + 1, slots.size)
+            piece = slice(start, stop)
+            results.append(self._piece(slots[piece], times[piece], values[piece], mask[piece]))
+            self._since_tick += int((~mask[piece]).sum())
+            if self.readings_to_tick <= 0:
+                self._tick()
+            start = stop
+        if not results:
+            raise ValueError("slots: expected at least one row, got none")
+        return _joined(results)
+
+    def _checked_slots(self, slots: np.ndarray) -> np.ndarray:
+        slots = np.asarray(slots, np.int64)
+        if slots.ndim != 1 or (slots.size and (slots.min() < 0 or slots.max() >= len(self.ids))):
+            raise ValueError(f"slots: expected one dimension of 0 … {len(self.ids) - 1}, got {slots!r:.100}")
+        return slots
+
+    def _checked(
+        self, slots: np.ndarray, event_time_ms: np.ndarray, values: np.ndarray, mask: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        slots = self._checked_slots(slots)
+        times = np.asarray(event_time_ms, np.int64)
+        values = np.array(values, np.float64)  # a copy: the caller's stays as it is
+        mask = np.zeros(slots.shape, bool) if mask is None else np.asarray(mask, bool)
+        if not (slots.shape == times.shape == values.shape == mask.shape):
+            raise ValueError(
+                f"expected slots, times, values and mask of one length, got {slots.shape}, {times.shape}, "
+                f"{values.shape}, {mask.shape}"
+            )
+        if np.unique(slots).size != slots.size:
+            raise ValueError("slots: expected each series at most once in a wave; split the readings first")
+        bad = ~np.isfinite(values) & ~mask
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise ValueError(
+                f"values[{at}] of series {self.ids[slots[at]]!r}: expected a finite number or a masked step, "
+                f"got {values[at]}"
+            )
+        late = times <= self._last_time[slots]
+        if late.any():
+            at = int(np.argmax(late))
+            raise ValueError(
+                f"event_time_ms[{at}] of series {self.ids[slots[at]]!r}: expected a time after "
+                f"{self._last_time[slots[at]]}, got {times[at]}"
+            )
+        values[mask] = 0.0
+        return slots, times, values, mask
+
+    def _piece(self, slots: np.ndarray, times: np.ndarray, values: np.ndarray, mask: np.ndarray) -> Result:
+        """Readings between two ticks: the shared weights stand still."""
+        self._live += int((self._steps[slots] < 0).sum())
+        self._steps[slots] += 1
+        self._last_time[slots] = times
+        num = slots.size
+        rows = padded(torch.from_numpy(slots).to(self.device), self.capacity)
+        wide = rows.numel() - num
+        wave = self.memory.observe(
+            rows,
+            num,
+            torch.from_numpy(np.pad(times, (0, wide))).to(self.device),
+            torch.from_numpy(np.pad(values, (0, wide))).to(self.device),
+            torch.from_numpy(np.pad(~mask, (0, wide))).to(self.device),
+            self.chunks.chunk,
+        )
+        error, missed, valid = self._score(slots, wave)
+        for name, model in self.models.items():
+            started = time.perf_counter()
+            model.observe(wave)
+            self._seconds[name] += time.perf_counter() - started
+        departure, half, replaced = self._forecast_and_keep(wave)
+        scale = wave.scale
+        return Result(
+            base=(wave.block["origin"] + wave.last)[:num],
+            departure=(departure * scale[:, None, None])[:num],
+            half=(half * scale[:, None, None])[:num],
+            error=error[:num],
+            missed=missed[:num],
+            scored=valid[:num],
+            scale=scale[:num],
+            replaced=replaced,
+        )
+
+    def _score(self, slots: np.ndarray, wave: Wave) -> tuple[Tensor, Tensor, Tensor]:
+        """Compare with what was said, and let everything learn from it that learns per series."""
+        dep = wave.dep_RH.index_select(1, self._scored_at)
+        valid = wave.valid_RH.index_select(1, self._scored_at)
+        said, half = self.pending.due(wave.rows, wave.step)
+        num, nets = len(self.names), len(self.nets)
+        error = dep[:, None, :] - said[:, :num]
+        missed = (error.abs() > half) & valid[:, None, :]
+        self.intervals.learn(wave.rows, error.abs(), half, valid)
+        for k, name in enumerate(self.nets):
+            model = self.models[name]
+            assert isinstance(model, Recurrent)
+            model.learn_gate(wave.rows, said[:, num + k], dep, valid)
+        if self.blend:
+            experts = said[:, self._expert_at]
+            self.blend.learn(wave.rows, torch.cat([experts, said[:, num + nets :]], 1), dep, valid)
+            journal, live = self._journal, wave.num_rows
+            journal.slots.append(slots.copy())
+            journal.steps.append(self._steps[slots].copy())
+            journal.said.append(experts[:live])
+            journal.happened.append(dep[:live])
+            journal.valid.append(valid[:live])
+        return error, missed, valid
+
+    def forecast(self, wave: Wave) -> tuple[dict[str, Tensor], Tensor]:
+        """Everything to be tracked, by name, `[R, H]` each: published, then raw corrections and the stack.
+
+        Reads only. The second value counts replaced forecasts per forecaster `[E]`.
+        """
+        tracked: dict[str, Tensor] = {}
+        raw: dict[str, Tensor] = {}
+        for name, model in self.models.items():
+            started = time.perf_counter()
+            said = model.forecast(wave)
+            if isinstance(model, Recurrent):
+                raw[f"{name} raw"] = torch.nan_to_num(said, nan=0.0, posinf=0.0, neginf=0.0)
+                said = said * model.gate(wave.rows)
+            tracked[name] = said
+            self._seconds[name] += time.perf_counter() - started
+        believed = {n: self._believable(wave, tracked[n]) for n in self.experts}
+        tracked = {n: torch.where(ok, tracked[n], 0.0) for n, ok in believed.items()}
+        if self.blend:
+            started = time.perf_counter()
+            experts = torch.stack([tracked[n] for n in self.experts], 1)
+            said, stack = self.blend.forecast(wave.rows, experts)
+            believed[BLEND] = self._believable(wave, said)
+            tracked[BLEND] = torch.where(believed[BLEND], said, 0.0)
+            raw["stack"] = torch.nan_to_num(stack, nan=0.0, posinf=0.0, neginf=0.0)
+            self._seconds[BLEND] += time.perf_counter() - started
+        replaced = torch.stack([(~believed[n][: wave.num_rows]).sum() for n in self.names])
+        return {**{n: tracked[n] for n in self.names}, **raw}, replaced
+
+    def _believable(self, wave: Wave, said_RH: Tensor) -> Tensor:
+        """Finite, and not beyond the observed range by more than that range."""
+        value = wave.last[:, None] + said_RH * wave.scale[:, None]
+        low, high = wave.block["lowest"][:, None], wave.block["highest"][:, None]
+        spread = high - low
+        return torch.isfinite(value) & (value <= high + spread) & (value >= low - spread)
+
+    def _forecast_and_keep(self, wave: Wave) -> tuple[Tensor, Tensor, Tensor]:
+        tracked, replaced = self.forecast(wave)
+        every = torch.stack(list(tracked.values()), 1)
+        half = self.intervals.half_width(wave.rows)
+        self.pending.put(wave.rows, wave.step, every.index_select(2, self._scored_at), half)
+        r, e, q = half.shape
+        half = torch.mm(half.reshape(r * e, q), self._interpolation).view(r, e, self.horizon)
+        return every[:, : len(self.names)], half, replaced
+
+    # -- ticks -------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """The one moment at which shared weights and shard-wide sums change."""
+        if self.blend and self._journal.slots:
+            started = time.perf_counter()
+            journal = self._journal
+            slots, steps = np.concatenate(journal.slots), np.concatenate(journal.steps)
+            order = torch.from_numpy(np.lexsort((steps, self._order[slots]))).to(self.device)
+            said, happened, valid = (
+                torch.cat(column)[order] for column in (journal.said, journal.happened, journal.valid)
+            )
+            self.blend.learn_stack(said, happened, valid)
+            journal.clear()
+            self._seconds[BLEND] += time.perf_counter() - started
+        if self.nets:
+            live = np.arange(len(self.ids))
+            due = self.chunks.due(live, self._steps[live], self._order)
+            if due.size:
+                batch = self.chunks.batch(
+                    due, self._steps[due], self._restarts[due], self._live, self._generator
+                )
+                for name in self.nets if batch else ():
+                    assert batch is not None
+                    started = time.perf_counter()
+                    self.models[name].learn(batch)
+                    self._seconds[name] += time.perf_counter() - started
+        self.ticks += 1
+        self._since_tick = 0
+        self._quota = min(max(self._live, 1), MAX_TICK)
+
+    # -- what it costs, and its state --------------------------------------------------------------------
+
+    def parameters(self, name: str) -> int:
+        return self.models[name].parameters if name in self.models else 0
+
+    def seconds(self, name: str) -> float:
+        """Time spent in this forecaster (host time: on a GPU, launching)."""
+        return self._seconds[name]
+
+    def bytes_per_series(self) -> dict[str, int]:
+        """Bytes of state per series by part."""
+        return {name: part.bytes_per_series() for name, part in self._parts().items()}
+
+    def save(self) -> dict[str, Tensor]:
+        """The whole state as a flat mapping of tensors on the CPU (safetensors-ready), generator included."""
+        n = len(self.ids)
+        state: dict[str, Tensor] = {}
+        for prefix, part in self._parts().items():
+            state.update(part.save(prefix, n))
+        for name, model in self.models.items():
+            state.update({f"shared.{name}.{k}": v for k, v in model.save()})
+        if self.blend:
+            state.update({f"shared.{BLEND}.{k}": v for k, v in self.blend.save()})
+        state.update(self.chunks.save(n))
+        state["bank.ids"] = torch.from_numpy(np.frombuffer(json.dumps(self.ids).encode(), np.uint8).copy())
+        state["bank.generator"] = self._generator.get_state()
+        state["bank.counts"] = torch.tensor([self._live, self._quota, self._since_tick, self.ticks])
+        for name in ("_steps", "_restarts", "_last_time"):
+            state[f"bank.{name[1:]}"] = torch.from_numpy(getattr(self, name)[:n].copy())
+        if self._journal.slots:
+            for name in ("slots", "steps"):
+                column = np.concatenate(getattr(self._journal, name))
+                state[f"journal.{name}"] = torch.from_numpy(column)
+            for name in ("said", "happened", "valid"):
+                state[f"journal.{name}"] = torch.cat(getattr(self._journal, name)).cpu()
+        return state
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take the state of a bank that was built alike. Only a bank without series can.
+
+        Raises ValueError or KeyError where the state is of another make; the bank is then unusable.
+        """
+        if self.ids:
+            raise ValueError(f"expected a bank without series, this one has {len(self.ids)}")
+        ids = json.loads(state["bank.ids"].numpy().tobytes())
+        self.add(ids, cadence_ms=1)
+        n = len(ids)
+        for prefix, part in self._parts().items():
+            part.load(prefix, state, n)
+        for name in self.names:
+            prefix = f"shared.{name}."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            if name in self.models:
+                self.models[name].load(own)
+            elif self.blend:
+                self.blend.load(own)
+        self.chunks.load(state, n)
+        self._generator.set_state(state["bank.generator"])
+        self._live, self._quota, self._since_tick, self.ticks = (int(v) for v in state["bank.counts"])
+        for name in ("_steps", "_restarts", "_last_time"):
+            getattr(self, name)[:n] = state[f"bank.{name[1:]}"].numpy()
+        self._journal.clear()
+        if "journal.slots" in state:
+            self._journal.slots.append(state["journal.slots"].numpy().copy())
+            self._journal.steps.append(state["journal.steps"].numpy().copy())
+            for name in ("said", "happened", "valid"):
+                getattr(self._journal, name).append(state[f"journal.{name}"].to(self.device))
+
+
+def build(
+    names: Sequence[str],
+    *,
+    horizon: int = 24,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    coverage: float = 0.9,
+    chunk: int = 16,
+    replay: int = 48,
+    pool: int = 512,
+    **recurrent: float,
+) -> Bank:
+    """A bank of the named forecasters. `recurrent`: the fields of `RecurrentOptions`.
+
+    `blend` blends the other names. device "auto" is the GPU where there is one.
+    Raises ValueError for an unknown or repeated name and for an option out of its range.
+    """
+    unknown = [n for n in names if n not in NAMES]
+    if unknown or not names or len(set(names)) != len(names):
+        raise ValueError(
+            f"forecasters: expected each at most once of {', '.join(NAMES)}, got {', '.join(names)}"
+        )
+    if list(names) == [BLEND]:
+        raise ValueError("forecasters: blend needs at least one other forecaster to blend")
+    if chunk < 1 or replay < 0 or pool < 1:
+        raise ValueError(
+            f"expected chunk and pool of at least 1 and replay of at least 0, got {chunk}, {pool}, {replay}"
+        )
+    fields = RecurrentOptions.__dataclass_fields__
+    wrong = [k for k in recurrent if k not in fields]
+    if wrong:
+        raise ValueError(f"option {wrong[0]}: expected one of {', '.join(fields)}")
+    whole = {k: int(v) if k in ("hidden", "layers") else float(v) for k, v in recurrent.items()}
+    if str(device) == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Bank(
+        names,
+        horizon=horizon,
+        seed=seed,
+        device=torch.device(device),
+        coverage=coverage,
+        chunk=chunk,
+        replay=replay,
+        pool=pool,
+        recurrent=RecurrentOptions(**whole),  # type: ignore[arg-type]
+    )

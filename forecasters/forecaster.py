@@ -1,0 +1,51 @@
+"""What every forecaster promises: `forecast` reads, `observe` and `learn` write.
+
+Letters: R rows, H horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from forecasters.chunks import Batch
+from forecasters.fields import Fields
+from forecasters.memory import Wave
+
+Tensor = torch.Tensor
+
+
+class Forecaster:
+    """A named model that forecasts all steps of many series, in units of each series' scale.
+
+    `fields` is its state per series. A forecast is a departure from the last value; zero is the naive one.
+    """
+
+    fields: Fields
+    parameters: int = 0
+    """Shared weights, 0 where there are none."""
+
+    def reset(self, rows: Tensor) -> None:
+        """A fresh start for the slots `rows`."""
+        self.fields.reset(rows)
+
+    def observe(self, wave: Wave) -> None:
+        """Learn what one reading per series says, series by series; shared weights stay as they are."""
+
+    def forecast(self, wave: Wave) -> Tensor:
+        """Departures `[R, H]` from the last value. Changes nothing."""
+        raise NotImplementedError
+
+    def learn(self, batch: Batch) -> None:
+        """One step of the shared weights, at a tick."""
+
+    def rebuild(self, rows: Tensor, steps: Tensor) -> None:
+        """After a gap, make the state of `rows` anew from what is remembered; `steps`: their last steps."""
+
+    def save(self) -> Iterator[tuple[str, Tensor]]:
+        """What is shared by all series."""
+        return iter(())
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """The reverse of `save`. Raises KeyError or ValueError where it does not fit."""

@@ -1,0 +1,182 @@
+"""A stack of recurrent layers with one head for all steps, over one flat parameter vector, and its optimizer.
+
+Letters: R rows, K chunk, F inputs, D hidden units, H horizon.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from forecasters.cells import Cell
+
+Tensor = torch.Tensor
+
+
+class Network:
+    """y_RH = h_RD W + x_RF V + b, with h from the layers. The head starts at zero: untrained means naive.
+
+    `weights` and `gradient` are flat; every parameter is a view of them, so that clipping, the check for
+    finite numbers and Adam are a few operations whatever the depth.
+    """
+
+    def __init__(
+        self,
+        cell: type[Cell],
+        inputs: int,
+        hidden: int,
+        layers: int,
+        horizon: int,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self.layers = [cell(inputs if k == 0 else hidden, hidden) for k in range(layers)]
+        self.hidden = hidden
+        self.horizon = horizon
+        head = {"wo": (hidden, horizon), "skip": (inputs, horizon), "bo": (horizon,)}
+        shapes = [(f"{k}.{n}", s) for k, layer in enumerate(self.layers) for n, s in layer.shapes.items()]
+        shapes += list(head.items())
+        self.shapes = dict(shapes)
+        self.num_parameters = sum(math.prod(s) for s in self.shapes.values())
+        # drawn on the host, so that one seed means one network on every device
+        host = torch.zeros(self.num_parameters)
+        self._bind("w", host)
+        for layer in self.layers:
+            layer.initialise(generator)
+        self.weights = host.to(device)
+        self.gradient = torch.zeros_like(self.weights)
+        self._bind("w", self.weights)
+        self._bind("g", self.gradient)
+
+    def _bind(self, which: str, flat: Tensor) -> None:
+        head: dict[str, Tensor] = {}
+        for name, view in self._views(flat):
+            layer, _, parameter = name.rpartition(".")
+            (getattr(self.layers[int(layer)], which) if layer else head)[parameter] = view
+        if which == "w":
+            self.head = head
+        else:
+            self.head_gradient = head
+
+    def _views(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
+        at = 0
+        for name, shape in self.shapes.items():
+            size = math.prod(shape)
+            yield name, flat[at : at + size].view(shape)
+            at += size
+
+    @property
+    def state_width(self) -> int:
+        return sum(layer.state_width for layer in self.layers)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one forecast of one series."""
+        return sum(layer.flops for layer in self.layers) + 2 * self.horizon * (
+            self.hidden + self.layers[0].inputs
+        )
+
+    def step(self, x_RF: Tensor, state: Tensor) -> Tensor:
+        """The state `[R, state_width]` after one reading."""
+        parts = state.split([layer.state_width for layer in self.layers], 1)
+        x, new = x_RF, []
+        for layer, part in zip(self.layers, parts, strict=True):
+            part = layer.step(x, part)
+            x = part[:, : self.hidden]
+            new.append(part)
+        return new[0] if len(new) == 1 else torch.cat(new, 1)
+
+    def output(self, x_RF: Tensor, state: Tensor) -> Tensor:
+        """Departures `[R, H]` in units of scale, from the state after this reading."""
+        last = self.layers[-1].state_width
+        h = state[:, state.shape[1] - last :][:, : self.hidden]
+        direct = torch.addmm(self.head["bo"], x_RF, self.head["skip"])
+        return torch.addmm(direct, h, self.head["wo"])
+
+    def accumulate(
+        self, x_KRF: Tensor, state: Tensor, target_KRH: Tensor, weight_KRH: Tensor, delta: float
+    ) -> Tensor:
+        """Put the gradient of the weighted Huber loss (Huber 1964) into `gradient`; returns the loss (0-dim).
+
+        Truncated at the chunk: `state` is a constant.
+        """
+        self.gradient.zero_()
+        parts = state.split([layer.state_width for layer in self.layers], 1)
+        inputs, tapes = [x_KRF], []
+        for layer, part in zip(self.layers, parts, strict=True):
+            h, saved = layer.forward(inputs[-1], part)
+            inputs.append(h)
+            tapes.append(saved)
+        k, r, d = inputs[-1].shape
+        flat_h, flat_x = inputs[-1].view(k * r, d), x_KRF.reshape(k * r, -1)
+        direct = torch.addmm(self.head["bo"], flat_x, self.head["skip"])
+        error = torch.addmm(direct, flat_h, self.head["wo"]) - target_KRH.reshape(k * r, -1)
+        weight = weight_KRH.reshape(k * r, -1)
+        bounded = error.clamp(-delta, delta)
+        loss = (weight * bounded * (error - 0.5 * bounded)).sum()
+        dy = weight * bounded
+        self.head_gradient["wo"].addmm_(flat_h.t(), dy)
+        self.head_gradient["skip"].addmm_(flat_x.t(), dy)
+        self.head_gradient["bo"].add_(dy.sum(0))
+        dh = torch.mm(dy, self.head["wo"].t()).view(k, r, d)
+        for layer, x, saved in zip(
+            reversed(self.layers), reversed(inputs[:-1]), reversed(tapes), strict=True
+        ):
+            dh = layer.backward(x, dh, saved)
+        return loss
+
+
+@dataclass
+class Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1) on a flat vector; the norm is clipped (Pascanu et al. 2013).
+
+    A gradient or loss that is not finite changes nothing. What happened is counted on the device, so that no
+    step waits for the host.
+    """
+
+    weights: Tensor
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.first = torch.zeros_like(self.weights)
+        self.second = torch.zeros_like(self.weights)
+        zero = self.weights.new_zeros(())
+        self.applied, self.clipped, self.skipped = zero.clone(), zero.clone(), zero.clone()
+        self.norm = zero.clone()
+
+    def apply(self, gradient: Tensor, loss: Tensor, rate: float) -> None:
+        norm = torch.linalg.vector_norm(gradient)
+        finite = torch.isfinite(norm) & torch.isfinite(loss)
+        factor = (self.clip / norm.clamp(min=1e-12)).clamp(max=1.0)
+        gradient = torch.where(finite, gradient * factor, torch.zeros_like(gradient))
+        keep = finite.to(gradient.dtype)
+        self.applied = self.applied + keep
+        self.clipped = self.clipped + keep * (norm > self.clip)
+        self.skipped = self.skipped + (1.0 - keep)
+        self.norm = torch.where(finite, norm, self.norm)
+        # with keep = 0 every factor below is one or zero: nothing moves
+        self.first.lerp_(gradient, keep * (1.0 - self.beta1))
+        self.second.lerp_(gradient * gradient, keep * (1.0 - self.beta2))
+        n = self.applied.clamp(min=1.0)
+        size = rate * keep / (1.0 - self.beta1**n)
+        root = (self.second / (1.0 - self.beta2**n)).sqrt_().add_(self.epsilon)
+        self.weights.sub_(size * self.first / root)
+
+    def save(self) -> Iterator[tuple[str, Tensor]]:
+        for name in ("first", "second", "applied", "clipped", "skipped", "norm"):
+            yield name, getattr(self, name).detach().clone().cpu()
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        for name in ("first", "second", "applied", "clipped", "skipped", "norm"):
+            old = getattr(self, name)
+            if state[name].shape != old.shape:
+                raise ValueError(
+                    f"optimizer {name}: expected {tuple(old.shape)}, found {tuple(state[name].shape)}"
+                )
+            setattr(self, name, state[name].to(old.device).clone())

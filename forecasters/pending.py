@@ -1,0 +1,48 @@
+"""Forecasts that wait for their targets, at the scored steps only, as float16 in units of the scale at issue.
+
+Letters: R rows, E tracked forecasts, Q scored steps, T = sum of the scored steps.
+
+Step h keeps the last h forecasts in a ring of its own: the one due now lies where the new one will go.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from forecasters.fields import Field, Fields
+
+Tensor = torch.Tensor
+
+FINITE = 60_000.0
+
+
+class Pending:
+    def __init__(self, tracked: int, bounded: int, scored: tuple[int, ...], device: torch.device) -> None:
+        """tracked: forecasts kept; bounded: how many of them (the first) have an interval."""
+        self.steps = torch.tensor(scored, device=device)
+        self.starts = torch.cumsum(self.steps, 0) - self.steps
+        total = sum(scored)
+        self.fields = Fields(
+            {
+                "mean": Field((total, tracked), torch.float16),
+                "half": Field((total, bounded), torch.float16),
+            },
+            device,
+        )
+
+    def _places(self, step: Tensor) -> Tensor:
+        return self.starts + torch.remainder(step[:, None], self.steps)
+
+    def due(self, rows: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """(means `[R, E, Q]`, half-widths `[R, E', Q]`) of the forecasts whose target is `step`."""
+        places = self._places(step)
+        rows = rows[:, None]
+        mean, half = self.fields["mean"][rows, places], self.fields["half"][rows, places]
+        return mean.float().transpose(1, 2), half.float().transpose(1, 2)
+
+    def put(self, rows: Tensor, step: Tensor, mean_REQ: Tensor, half_REQ: Tensor) -> None:
+        """Keep what was forecast after the reading `step`; its targets are step + 1, step + 2 …"""
+        places, rows = self._places(step), rows[:, None]
+        for name, t in (("mean", mean_REQ), ("half", half_REQ)):
+            kept = t.transpose(1, 2).clamp(-FINITE, FINITE).to(torch.float16)
+            self.fields[name].index_put_((rows, places), kept)

@@ -1,0 +1,168 @@
+"""Recurrent forecasters that learn online: carried state, truncated backpropagation through time, a gate.
+
+Letters: S slots, R rows, K chunk, B chunks of a batch, D hidden units, H horizon, Q scored steps.
+
+The hidden state is carried from reading to reading, so a forecast costs one cell step however long the memory
+(Williams & Peng 1990: truncated BPTT). A chunk is trained from the state that the previous chunk ended with,
+as it was then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from forecasters.cells import Cell
+from forecasters.chunks import Batch, Chunks
+from forecasters.fields import Field, Fields
+from forecasters.forecaster import Forecaster
+from forecasters.memory import BIAS, NUM_FEATURES, Memory, Wave
+from forecasters.network import Adam, Network
+from forecasters.steps import interpolation, scored_steps
+
+Tensor = torch.Tensor
+
+HUBER_DELTA = 3.0
+EARLY_UPDATES = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecurrentOptions:
+    """hidden: units per layer; layers: depth; rate, early_rate: Adam's, early for the first 500 updates;
+    gate_ridge: squared corrections that must have been seen before half a correction is believed;
+    gate_forgetting: weight of the past in the gate's sums, per reading."""
+
+    hidden: int = 64
+    layers: int = 1
+    rate: float = 1e-3
+    early_rate: float = 3e-3
+    clip: float = 1.0
+    gate_ridge: float = 1.0
+    gate_forgetting: float = 0.999
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a whole number of at least 1, got {getattr(self, name)}")
+        for name in ("rate", "early_rate", "clip", "gate_ridge"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a number above 0, got {getattr(self, name)}")
+        if not 0 < self.gate_forgetting <= 1:
+            raise ValueError(f"gate_forgetting: expected a number in (0, 1], got {self.gate_forgetting}")
+
+
+class Recurrent(Forecaster):
+    """One recurrent forecaster of one shard: shared weights, and a state per series."""
+
+    def __init__(
+        self,
+        cell: type[Cell],
+        memory: Memory,
+        chunks: Chunks,
+        options: RecurrentOptions,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self.memory = memory
+        self.chunks = chunks
+        self.options = options
+        horizon = memory.horizon
+        self.network = Network(
+            cell, NUM_FEATURES - 1, options.hidden, options.layers, horizon, generator, device
+        )
+        self.parameters = self.network.num_parameters
+        self.adam = Adam(self.network.weights, clip=options.clip)
+        self.loss = torch.zeros((), device=device)
+        self.updates = 0
+        self.kept = Chunks.states_kept(horizon, chunks.chunk)
+        width = self.network.state_width
+        num_scored = len(scored_steps(horizon))
+        self.fields = Fields(
+            {
+                "state": Field((width,)),
+                "states": Field((self.kept, width), torch.float16),
+                "gate_cross": Field((num_scored,)),
+                "gate_square": Field((num_scored,)),
+            },
+            device,
+        )
+        self.pool_state = torch.zeros(chunks.pool, width, dtype=torch.float16, device=device)
+        self._interpolation = interpolation(horizon, device)
+
+    @staticmethod
+    def _inputs(x: Tensor) -> Tensor:
+        """All features but the constant one: every layer has a bias of its own."""
+        return torch.cat([x[..., :BIAS], x[..., BIAS + 1 :]], -1)
+
+    def observe(self, wave: Wave) -> None:
+        """Advance the state by one cell step, and keep it where a chunk ends."""
+        state = self.fields["state"].index_select(0, wave.rows)
+        state = self.network.step(self._inputs(wave.x_RF), state)
+        self.fields["state"].index_copy_(0, wave.rows, state)
+        rows = torch.where(wave.chunk_ends, wave.rows, torch.full_like(wave.rows, self.fields.capacity))
+        at = torch.remainder(wave.chunk, self.kept)
+        self.fields["states"].index_put_((rows, at), state.to(torch.float16))
+
+    def forecast(self, wave: Wave) -> Tensor:
+        """The raw correction to the last value, before the gate."""
+        return self.network.output(self._inputs(wave.x_RF), self.fields["state"].index_select(0, wave.rows))
+
+    def learn_gate(self, rows: Tensor, correction_RQ: Tensor, dep_RQ: Tensor, valid_RQ: Tensor) -> None:
+        """Two running sums per series and step: ridge regression of departures on corrections."""
+        keep = torch.where(valid_RQ, self.options.gate_forgetting, 1.0)
+        weight = valid_RQ.to(torch.float32)
+        for name, other in (("gate_cross", dep_RQ), ("gate_square", correction_RQ)):
+            old = self.fields[name].index_select(0, rows)
+            self.fields[name].index_copy_(0, rows, old * keep + weight * correction_RQ * other)
+
+    def gate(self, rows: Tensor) -> Tensor:
+        """The share `[R, H]` in [0, 1] of the correction that has earned belief; 0 for a fresh series."""
+        cross = self.fields["gate_cross"].index_select(0, rows)
+        square = self.fields["gate_square"].index_select(0, rows)
+        return torch.mm((cross / (square + self.options.gate_ridge)).clamp(0.0, 1.0), self._interpolation)
+
+    def learn(self, batch: Batch) -> None:
+        """One truncated-BPTT step on a batch, and its complete chunks into the pool."""
+        options = self.options
+        at = torch.remainder(batch.fresh_chunk - 1, self.kept)
+        fresh = self.fields["states"][batch.fresh_rows, at]
+        states = torch.cat([fresh, self.pool_state[batch.replayed]]).float()
+        missing = batch.x_KBF.shape[1] - states.shape[0]
+        states = torch.nn.functional.pad(states, (0, 0, 0, missing))
+        if batch.kept_at.numel():
+            self.pool_state[batch.kept_at] = fresh[batch.kept_from]
+        x = self._inputs(batch.x_KBF)
+        self.loss = self.network.accumulate(x, states, batch.target_KBH, batch.weight_KBH, HUBER_DELTA)
+        rate = options.early_rate if self.updates < EARLY_UPDATES else options.rate
+        self.updates += 1
+        self.adam.apply(self.network.gradient, self.loss, rate)
+
+    def rebuild(self, rows: Tensor, steps: Tensor) -> None:
+        """Set the state of `rows` by running over what the ring still holds, from a zero state."""
+        state = self.fields["state"].new_zeros(rows.numel(), self.network.state_width)
+        length = self.memory.ring_length
+        for back in range(length - 1, -1, -1):
+            at = steps - back
+            x = self._inputs(self.memory.rings["features"][rows, torch.remainder(at, length)].float())
+            state = torch.where((at >= 0)[:, None], self.network.step(x, state), state)
+        self.fields["state"].index_copy_(0, rows, state)
+
+    def save(self) -> Iterator[tuple[str, Tensor]]:
+        yield "weights", self.network.weights.detach().clone().cpu()
+        yield "pool_state", self.pool_state.cpu().clone()
+        yield "updates", torch.tensor(self.updates)
+        yield "loss", self.loss.detach().clone().cpu()
+        for name, value in self.adam.save():
+            yield f"adam.{name}", value
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        for name, own in (("weights", self.network.weights), ("pool_state", self.pool_state)):
+            if state[name].shape != own.shape:
+                raise ValueError(f"{name}: expected {tuple(own.shape)}, found {tuple(state[name].shape)}")
+            own.copy_(state[name])
+        self.updates = int(state["updates"])
+        self.loss = state["loss"].to(self.loss.device).clone()
+        prefix = "adam."
+        self.adam.load({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

@@ -1,0 +1,1 @@
+"""What moves readings: sources, the engine, exporters and stores around the forecasters."""

@@ -1,0 +1,112 @@
+"""What `gatecast backtest` does with its options: check them, run, print, write."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from pipeline.backtest import (
+    DEFAULT_COVERAGE,
+    DEFAULT_FORECASTERS,
+    DEFAULT_HORIZON,
+    BacktestOptions,
+    Outcome,
+    build_bank,
+    run_backtest,
+)
+from pipeline.config import Config, ConfigError
+from pipeline.engine.intake import IntakeOptions
+from pipeline.histories import History, read_history
+from pipeline.printing import make_progress, print_counts, print_report
+from pipeline.sources.tables import TableOptions
+
+DEFAULT_SCORE_FROM = 0.25
+
+
+def run_command(
+    files: Sequence[str],
+    table: TableOptions,
+    config: Config | None,
+    *,
+    forecasters: str | None,
+    horizon: int | None,
+    rows: int | None,
+    warmup: float,
+    score_from: float | None,
+    scale: str,
+    partitions: int,
+    seed: int,
+    device: str,
+    json_path: str | None,
+    forecasts: str | None,
+) -> None:
+    """Raises ConfigError or TableError for what can't be run, before anything is learnt or written."""
+    # One process per core is faster than two threads, and results do not depend on the number of threads.
+    torch.set_num_threads(1)
+    start = find_score_from(warmup, score_from, scale)
+    names = tuple(name.strip() for name in forecasters.split(",")) if forecasters is not None else None
+    options = dataclasses.replace(
+        resolve_options(config or Config(), names, horizon),
+        scale=scale,
+        partitions=partitions,
+        seed=seed,
+        device=device,
+        forecasts=forecasts,
+    )
+    for path in (json_path, forecasts):
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise ConfigError(
+                f"{path}: expected a file in a folder that exists; make {Path(path).parent} first"
+            )
+    build_bank(options, seed)  # refuses what can't be built before a large file is read
+    notes = Console(stderr=True, highlight=False)
+    history = read_history(files, table, rows=rows, warmup=warmup, score_from=start)
+    for note in history.assumed:
+        notes.print(f"assumed: {note}", markup=False, soft_wrap=True)
+    outcome = _run(history, options, notes)
+    print_counts(notes, "in the files", history.counts)
+    print_counts(notes, "readings and steps", outcome.counts)
+    print_report(Console(), outcome.report)
+    if json_path is not None:
+        text = json.dumps(outcome.report, indent=1, allow_nan=False, ensure_ascii=False)
+        Path(json_path).write_text(text + "\n", encoding="utf-8")
+
+
+def find_score_from(warmup: float, score_from: float | None, scale: str) -> float:
+    """The share from which targets are scored. Raises ConfigError where the shares don't fit."""
+    if scale == "warmup" and warmup == 0:
+        raise ConfigError(
+            "--scale warmup needs rows to measure the scale, but --warmup is 0; try --scale none"
+        )
+    if score_from is None:
+        return max(DEFAULT_SCORE_FROM, warmup)
+    if score_from < warmup:
+        raise ConfigError(
+            f"expected --score-from of at least --warmup, which is {warmup:g}, but it is {score_from:g}; "
+            "rows of the warm-up are not scored"
+        )
+    return score_from
+
+
+def resolve_options(config: Config, names: tuple[str, ...] | None, horizon: int | None) -> BacktestOptions:
+    """Defaults, over them the file, over that the command line."""
+    read, learn, models = config.readings, config.learning, config.forecasters
+    intake = {key: value for key, value in dataclasses.asdict(read).items() if value is not None}
+    build: dict[str, Any] = {**dataclasses.asdict(learn), "hidden": models.hidden, "layers": models.layers}
+    return BacktestOptions(
+        forecasters=names or models.names or DEFAULT_FORECASTERS,
+        horizon=horizon or models.horizon or DEFAULT_HORIZON,
+        coverage=DEFAULT_COVERAGE if models.coverage is None else models.coverage,
+        intake=IntakeOptions(**intake),
+        build={key: value for key, value in build.items() if value is not None},
+    )
+
+
+def _run(history: History, options: BacktestOptions, notes: Console) -> Outcome:
+    with make_progress(notes) as progress:
+        task = progress.add_task("backtest", total=len(history.value))
+        return run_backtest(history, options, on_progress=lambda readings: progress.advance(task, readings))

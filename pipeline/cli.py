@@ -1,0 +1,191 @@
+"""The command `gatecast`. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 stopped by Ctrl-C."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import click
+
+from pipeline.config import ConfigError, load_config, suggest
+from pipeline.sources.dialect import TableError, TableOptions
+
+FAILED, REFUSED, STOPPED = 1, 2, 130
+_DEBUG = "gatecast.debug"
+
+CallableT = TypeVar("CallableT", bound=Callable[..., Any])
+
+
+class Failed(click.ClickException):
+    """An error as one sentence with its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Commands(click.Group):
+    """A group whose errors are one sentence on stderr."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in known:
+            raise click.UsageError(f"unknown command {args[0]!r}; {suggest(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if ctx.meta.get(_DEBUG):
+                traceback.print_exc()
+            raise _explain(error) from error
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = REFUSED
+        except click.ClickException as error:
+            click.echo(f"gatecast: {' '.join(error.format_message().split())}", err=True)
+            code = error.exit_code
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("gatecast: stopped", err=True)
+            code = STOPPED
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> Failed:
+    if isinstance(error, TableError | ConfigError):
+        return Failed(str(error), REFUSED)
+    if isinstance(error, OSError):
+        return Failed(f"{error.filename or 'system'}: {error.strerror or error}", FAILED)
+    words = str(error) or "no message"
+    return Failed(f"{type(error).__name__}: {words} (--debug shows where)", FAILED)
+
+
+def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[_DEBUG] = True
+
+
+def debug_option(command: CallableT) -> CallableT:
+    """--debug, before or behind the name of the command."""
+    option = click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks of errors."
+    )
+    return option(command)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("gatecast"), prog_name="gatecast")
+@debug_option
+def main() -> None:
+    """Forecast sensor streams online with networks that learn from every reading.
+
+    \b
+    Example: gatecast backtest plant.csv --horizon 24
+    """
+
+
+def table_options(command: CallableT) -> CallableT:
+    """Options that say how a file is written; what is left out is found out and printed."""
+    options = (
+        click.option("--delimiter", help="Between cells: one character, or tab."),
+        click.option("--decimal", type=click.Choice([".", ","]), help="Decimal sign."),
+        click.option("--encoding", help="Such as utf-8 or cp1252."),
+        click.option("--time-column", help="Name of the column of times."),
+        click.option("--time-format", help="As strptime has it, such as '%d.%m.%Y %H:%M'."),
+        click.option("--time-zone", help="IANA name for times without an offset; UTC by default."),
+        click.option("--units-row/--no-units-row", default=None, help="A row of units under the header."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+OUT_FILE = click.Path(dir_okay=False, writable=True)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--forecasters", help="Names with commas. [default: naive,seasonal_naive,linear,rnn,lstm,blend]"
+)
+@click.option("--horizon", type=click.IntRange(min=1), help="Steps ahead. [default: 24]")
+@click.option("--rows", type=click.IntRange(min=1), help="Take only the first so many rows of each file.")
+@click.option(
+    "--warmup",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the rows used only to learn.",
+)
+@click.option(
+    "--score-from",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the rows from which on targets are scored. [default: 0.25, or --warmup if larger]",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["warmup", "none"]),
+    default="warmup",
+    show_default=True,
+    help="Units of errors: the deviation of each series in the warm-up, or its own units.",
+)
+@click.option("--partitions", type=click.IntRange(min=1), default=1, show_default=True, help="Shards.")
+@click.option("--config", type=click.Path(), help="TOML file; options given here win over it.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--json", "json_path", type=OUT_FILE, metavar="OUT", help="Write all figures as JSON.")
+@click.option("--forecasts", type=OUT_FILE, metavar="OUT.parquet", help="Write every forecast.")
+@table_options
+@debug_option
+def backtest(
+    files: tuple[str, ...],
+    config: str | None,
+    delimiter: str | None,
+    decimal: str | None,
+    encoding: str | None,
+    time_column: str | None,
+    time_format: str | None,
+    time_zone: str | None,
+    units_row: bool | None,
+    **settings: Any,
+) -> None:
+    """Forecast the history in FILE... as if it were live, and say how well that went.
+
+    A file is CSV or Parquet, wide (time, then a column per series) or long (time, series, value). Each forecast
+    is made before its targets are read, then scored, then learnt from.
+
+    \b
+    Example:
+      gatecast backtest ETTh1.csv --rows 14400 --horizon 48 --json out.json
+    """
+    from pipeline.backtest_command import run_command  # torch takes seconds to load; --help need not wait
+
+    table = TableOptions(
+        delimiter=delimiter,
+        decimal=decimal,
+        encoding=encoding,
+        time_column=time_column,
+        time_format=time_format,
+        time_zone=time_zone,
+        units_row=units_row,
+    )
+    run_command(files, table, load_config(config) if config else None, **settings)
+
+
+# Further groups are added here, such as: main.add_command(bench).
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What decides about a reading: its place on the grid, its wave, its tick."""

@@ -1,0 +1,78 @@
+"""The one loop of the live worker and the backtest: readings to steps, steps to waves, waves to the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from pipeline.engine.intake import Intake, Register, Steps
+from pipeline.engine.waves import waves
+from pipeline.records import BoolArray, Float64Array, Int64Array, Readings
+
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class Bank(Register, Protocol[ResultT_co]):
+    """The forecasters of a shard, as the engine sees them."""
+
+    @property
+    def readings_to_tick(self) -> int:
+        """How many more unmasked readings until the next tick; at least 1."""
+
+    def restart(self, slots: Int64Array) -> None:
+        """Forget what series carry from reading to reading, before the step that follows a long gap."""
+
+    def step(
+        self,
+        slots: Int64Array,
+        event_time_ms: Int64Array,
+        values: Float64Array,
+        mask: BoolArray | None = None,
+    ) -> ResultT_co:
+        """Score, observe, learn at ticks and forecast for one wave; mask is True where no value is usable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave(Generic[ResultT]):
+    """One wave that the bank has stepped: columns [S], each slot at most once, in log order."""
+
+    slots: Int64Array
+    event_time_ms: Int64Array  # on the grid of the series
+    value: Float64Array  # 0 where masked
+    masked: BoolArray
+    reading: Int64Array  # number in the log, -1 for a step that fills a gap
+    result: ResultT
+
+
+class Engine(Generic[ResultT]):
+    """Takes a log of readings through a bank. What comes out does not depend on how the log is cut."""
+
+    def __init__(self, bank: Bank[ResultT], intake: Intake) -> None:
+        self.bank = bank
+        self.intake = intake
+
+    def process(self, readings: Readings) -> Iterator[Wave[ResultT]]:
+        """Step through a batch, a wave for each item drawn; draw all before the next call."""
+        return self._step(self.intake.place(readings))
+
+    def finish(self) -> Iterator[Wave[ResultT]]:
+        """Step through what the intake still holds back, at the end of a file; draw all."""
+        return self._step(self.intake.flush())
+
+    def _step(self, steps: Steps) -> Iterator[Wave[ResultT]]:
+        for rows in waves(steps, lambda: self.bank.readings_to_tick):
+            slots, event_time_ms = steps.slot[rows], steps.event_time_ms[rows]
+            value, masked = steps.value[rows], steps.masked[rows]
+            restart = steps.restart[rows]
+            if restart.any():
+                self.bank.restart(slots[restart])
+            yield Wave(
+                slots=slots,
+                event_time_ms=event_time_ms,
+                value=value,
+                masked=masked,
+                reading=steps.reading[rows],
+                result=self.bank.step(slots, event_time_ms, value, masked),
+            )

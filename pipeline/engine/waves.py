@@ -1,0 +1,48 @@
+"""Cuts steps at ticks and groups what lies between two ticks into waves.
+
+Waves only group work; shared weights change only at ticks. So what is learnt depends on the log alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from pipeline.engine.intake import Steps
+from pipeline.records import Int64Array
+
+
+def waves(steps: Steps, readings_to_tick: Callable[[], int]) -> Iterator[Int64Array]:
+    """Yield the rows of one wave after the other, ascending: within a wave no slot comes twice.
+
+    ``readings_to_tick`` is asked how many unmasked steps are still missing until the next tick; it is asked
+    anew only after all waves before that tick were taken, so each must be stepped before the next is drawn.
+    Raises ValueError if the answer is not positive.
+    """
+    unmasked = np.flatnonzero(~steps.masked)
+    start = num_done = 0
+    while start < len(steps):
+        num_missing = readings_to_tick()
+        if num_missing < 1:
+            raise ValueError(f"expected at least 1 reading until the next tick, but got {num_missing}")
+        num_done += num_missing
+        # Masked steps behind the last reading before a tick belong to what follows it.
+        end = int(unmasked[num_done - 1]) + 1 if num_done <= unmasked.size else len(steps)
+        for rows in _group(steps.slot[start:end]):
+            yield rows + start
+        start = end
+
+
+def _group(slot: Int64Array) -> Iterator[Int64Array]:
+    """Yield rows of the first step of each slot, then of the second, and so on."""
+    row = np.arange(slot.size)
+    order = np.argsort(slot, kind="stable")
+    is_first = np.ones(slot.size, np.bool_)
+    is_first[1:] = slot[order][1:] != slot[order][:-1]
+    if is_first.all():
+        yield row
+        return
+    rank = np.empty(slot.size, np.int64)
+    rank[order] = row - np.maximum.accumulate(np.where(is_first, row, 0))
+    yield from np.split(np.argsort(rank, kind="stable"), np.cumsum(np.bincount(rank))[:-1])
