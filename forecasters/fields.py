@@ -65,7 +65,7 @@ class Fields:
 
     def put(self, rows: Tensor, block: Mapping[str, Tensor]) -> None:
         for name, values in block.items():
-            self.data[name].index_copy_(0, rows, values.to(self.data[name].dtype))
+            self.data[name].index_copy_(0, rows, values)
 
     def __getitem__(self, name: str) -> Tensor:
         return self.data[name]

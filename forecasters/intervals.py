@@ -3,7 +3,7 @@
 Letters: R rows, E forecasters, Q scored steps.
 
 An interval is ŷ ± q · e with the running mean absolute error e and a factor q that is steered until the share
-of misses is what was asked for (Gibbs & Candès 2021; Angelopoulos, Candès & Tibshirani 2023, quantile tracking):
+of misses is what was asked for (Gibbs & Candès 2021; Angelopoulos, Candès & Tibshirani 2023):
 q ← q · exp(γ (miss - α)), where miss is judged against the bound that was issued with that forecast.
 """
 

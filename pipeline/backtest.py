@@ -41,7 +41,7 @@ class BacktestOptions:
     partitions: int = 1
     seed: int = 0
     device: str = "auto"
-    intake: IntakeOptions = IntakeOptions()
+    intake: IntakeOptions = field(default_factory=IntakeOptions)
     build: Mapping[str, Any] = field(default_factory=dict)  # further options of forecasters.build
     forecasts: str | None = None  # path of a Parquet file to write
 
@@ -123,10 +123,11 @@ class Shard:
         """Draw the waves and score each; the forecasts of a wave come to the host here, once."""
         for wave in waves:
             result = wave.result
-            bounds = [t.cpu().numpy() for t in (result.mean, result.lower, result.upper)]
+            bounds = tuple(t.cpu().numpy() for t in (result.mean, result.lower, result.upper))
+            mean, lower, upper = bounds
             series = self.series[wave.slots]
             counted = wave.event_time_ms >= self._history.scored_origin_ms[series]
-            self.errors.add(wave.slots, wave.value, wave.masked, *bounds, counted)
+            self.errors.add(wave.slots, wave.value, wave.masked, mean, lower, upper, counted)
             if file is not None:
                 names = [self._history.series[at] for at in series]
                 file.write(names, wave.event_time_ms, self.cadence_ms[wave.slots], bounds)
@@ -141,8 +142,8 @@ def run_backtest(
 ) -> Outcome:
     """Take the history through as many shards as there are partitions.
 
-    ``on_progress`` hears of the number of readings of each finished batch. Raises ConfigError for options that
-    no bank can be built from.
+    ``on_progress`` hears of the number of readings of each finished batch. Raises ConfigError for options
+    that no bank can be built from.
     """
     make = make_bank or build_bank
     shards = [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 
@@ -67,6 +68,14 @@ def run_command(
     history = read_history(files, table, rows=rows, warmup=warmup, score_from=start)
     for note in history.assumed:
         notes.print(f"assumed: {note}", markup=False, soft_wrap=True)
+    if scale == "warmup" and (absent := np.isnan(history.find_scales())).any():
+        names_left_out = ", ".join(np.array(history.series)[absent][:5])
+        notes.print(
+            f"without a value in the warm-up, so left out of the averages: {int(absent.sum())} series, "
+            f"such as {names_left_out}",
+            markup=False,
+            soft_wrap=True,
+        )
     outcome = _run(history, options, notes)
     print_counts(notes, "in the files", history.counts)
     print_counts(notes, "readings and steps", outcome.counts)

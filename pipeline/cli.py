@@ -2,12 +2,14 @@
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 import click
 
+from pipeline.bench_command import bench
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.sources.dialect import TableError, TableOptions
 
@@ -18,11 +20,21 @@ CallableT = TypeVar("CallableT", bound=Callable[..., Any])
 
 
 class Failed(click.ClickException):
-    """An error as one sentence with its exit code."""
+    """Something went wrong on the way."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    exit_code = FAILED
+
+
+class Refused(click.ClickException):
+    """What was given can't be used."""
+
+    exit_code = REFUSED
+
+
+class Stopped(click.ClickException):
+    """Ctrl-C."""
+
+    exit_code = STOPPED
 
 
 class Commands(click.Group):
@@ -39,18 +51,30 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt as error:  # click itself would write an empty line first
+            raise Stopped("stopped") from error
         except Exception as error:
             if ctx.meta.get(_DEBUG):
                 traceback.print_exc()
             raise _explain(error) from error
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        run: Callable[[], Any] = partial(
+            super().main, args, prog_name, complete_var, standalone_mode=False, **extra
+        )
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return run()
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code: Any = run()
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             code = REFUSED
@@ -63,13 +87,13 @@ class Commands(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _explain(error: Exception) -> Failed:
+def _explain(error: Exception) -> click.ClickException:
     if isinstance(error, TableError | ConfigError):
-        return Failed(str(error), REFUSED)
+        return Refused(str(error))
     if isinstance(error, OSError):
-        return Failed(f"{error.filename or 'system'}: {error.strerror or error}", FAILED)
+        return Failed(f"{error.filename or 'system'}: {error.strerror or error}")
     words = str(error) or "no message"
-    return Failed(f"{type(error).__name__}: {words} (--debug shows where)", FAILED)
+    return Failed(f"{type(error).__name__}: {words} (--debug shows where)")
 
 
 def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -115,7 +139,7 @@ def table_options(command: CallableT) -> CallableT:
 OUT_FILE = click.Path(dir_okay=False, writable=True)
 
 
-@main.command()
+@main.command(short_help="Forecast history as if it were live, and score it.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--forecasters", help="Names with commas. [default: naive,seasonal_naive,linear,rnn,lstm,blend]"
@@ -163,8 +187,8 @@ def backtest(
 ) -> None:
     """Forecast the history in FILE... as if it were live, and say how well that went.
 
-    A file is CSV or Parquet, wide (time, then a column per series) or long (time, series, value). Each forecast
-    is made before its targets are read, then scored, then learnt from.
+    A file is CSV or Parquet, wide (time, then a column per series) or long (time, series, value). Each
+    forecast is made before its targets are read, then scored, then learnt from.
 
     \b
     Example:
@@ -184,7 +208,7 @@ def backtest(
     run_command(files, table, load_config(config) if config else None, **settings)
 
 
-# Further groups are added here, such as: main.add_command(bench).
+main.add_command(bench)
 
 
 if __name__ == "__main__":

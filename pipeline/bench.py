@@ -1,0 +1,170 @@
+"""`gatecast bench engine`: readings per second of forecast and learn on one core, beside two yardsticks.
+
+Every case runs several times; the median is reported. A case's ratio is its rate over that of the yardstick
+measured in the same process: a plain one-series network (32 units, window 32, Adam) that is trained on its
+whole window at every observation, which is what River-style libraries around PyTorch do.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from forecasters import Bank, build
+
+HIDDEN = 32
+WINDOW = 32
+CADENCE_MS = 60_000
+DEFAULTS = ("naive", "seasonal_naive", "linear", "rnn", "lstm", "blend")
+SECONDS_PER_RUN = 1.0
+GEMM_SIZE = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One measured case; `value` in `unit`, `ratio` over `yardstick_value`."""
+
+    case: str
+    series: int
+    value: float
+    unit: str = "readings/s"
+    yardstick: str
+    yardstick_value: float
+    ratio: float
+    runs: int
+    share: dict[str, float]
+
+
+def _rate(work: Callable[[], int], runs: int) -> float:
+    """Median over `runs` of units of work per second; each run lasts about a second."""
+    rates = []
+    for _ in range(runs):
+        done, start = 0, time.perf_counter()
+        while (spent := time.perf_counter() - start) < SECONDS_PER_RUN:
+            done += work()
+        rates.append(done / spent)
+    return statistics.median(rates)
+
+
+def gemm_rate(runs: int) -> float:
+    """GFLOP/s of a float32 matrix product on one thread."""
+    a, b = torch.randn(GEMM_SIZE, GEMM_SIZE), torch.randn(GEMM_SIZE, GEMM_SIZE)
+
+    def work() -> int:
+        torch.mm(a, b)
+        return 2 * GEMM_SIZE**3
+
+    return _rate(work, runs) / 1e9
+
+
+def one_series_rate(kind: str, runs: int) -> float:
+    """Observations per second of the plain one-series network."""
+    torch.manual_seed(0)
+    net = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM}[kind](1, HIDDEN, batch_first=True)
+    head = torch.nn.Linear(HIDDEN, 1)
+    adam = torch.optim.Adam([*net.parameters(), *head.parameters()], lr=1e-3)
+    values = torch.randn(WINDOW + 4096).cumsum(0)
+    at = 0
+
+    def work() -> int:
+        nonlocal at
+        at = (at + 1) % 4096
+        window = values[at : at + WINDOW + 1]
+        x, y = window[:-1].view(1, WINDOW, 1), window[1:].view(1, WINDOW, 1)
+        with torch.no_grad():
+            head(net(x)[0][:, -1])
+        adam.zero_grad()
+        torch.nn.functional.mse_loss(head(net(x)[0]), y).backward()
+        adam.step()
+        return 1
+
+    return _rate(work, runs)
+
+
+def _waves(bank: Bank, num_series: int) -> Iterator[int]:
+    """Endless rounds of readings, one of each series; yields how many."""
+    slots = bank.add([f"sensor/{k}" for k in range(num_series)], cadence_ms=CADENCE_MS)
+    rng = np.random.default_rng(0)
+    level = rng.normal(size=num_series)
+    for k in range(10**9):
+        level = level + rng.normal(size=num_series)
+        value = level + 5 * np.sin(2 * np.pi * k / 1440)
+        bank.step(slots, np.full(num_series, k * CADENCE_MS), value)
+        yield num_series
+
+
+def bank_case(
+    names: tuple[str, ...], num_series: int, runs: int, **options: float
+) -> tuple[float, dict[str, float]]:
+    """(readings per second, share of the time by forecaster), after a warm-up that has begun to learn."""
+    bank = build(names, seed=0, device="cpu", **options)  # type: ignore[arg-type]
+    rounds = _waves(bank, num_series)
+    for _ in range(100 if num_series < 5000 else 50):
+        next(rounds)
+    before = {n: bank.seconds(n) for n in names}
+    start = time.perf_counter()
+    rate = _rate(lambda: next(rounds), runs)
+    spent = time.perf_counter() - start
+    share = {n: round((bank.seconds(n) - before[n]) / spent, 3) for n in names}
+    return rate, {**share, "shared": round(1.0 - sum(share.values()), 3)}
+
+
+def run_engine(series: tuple[int, ...], runs: int) -> dict[str, object]:
+    """All cases, as the contract's JSON."""
+    torch.set_num_threads(1)
+    rows = []
+    gemm = gemm_rate(runs)
+    for kind in ("rnn", "lstm"):
+        yardstick = one_series_rate(kind, runs)
+        for count in series:
+            rate, share = bank_case((kind,), count, runs, horizon=1, hidden=HIDDEN, replay=0)
+            rows.append(
+                Row(
+                    case=kind, series=count, value=round(rate, 1), yardstick_value=round(yardstick, 1),
+                    yardstick=f"one-series nn.{kind.upper()}, window {WINDOW}", ratio=round(rate / yardstick, 2),
+                    runs=runs, share=share,
+                )
+            )  # fmt: skip
+    for count in series:
+        rate, share = bank_case(DEFAULTS, count, runs)
+        rows.append(
+            Row(
+                case="defaults", series=count, value=round(rate, 1), yardstick="fp32 GEMM, GFLOP/s",
+                yardstick_value=round(gemm, 1), ratio=round(rate / gemm, 2), runs=runs, share=share,
+            )
+        )  # fmt: skip
+    return {"version": 1, "machine": machine(), "commit": commit(), "results": [asdict(r) for r in rows]}
+
+
+def machine() -> dict[str, object]:
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def commit() -> str | None:
+    """The checked-out commit, or None outside a checkout."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=os.path.dirname(__file__),
+        )
+    except FileNotFoundError:
+        return None
+    return asked.stdout.strip() or None
