@@ -33,6 +33,8 @@ Tensor = torch.Tensor
 
 MAX_TICK = 1024
 FIRST_CAPACITY = 64
+LARGEST_VALUE = 1e37
+"""Largest value taken: differences of two such still fit float32."""
 IN_STEP = 0.75
 """Share of the live series that must have been read at the same times to count as in step."""
 
@@ -173,8 +175,8 @@ class Bank:
 
         Raises ValueError for an id that is there already or twice in `ids`, and for a cadence below 1 ms.
         """
-        for k, series in enumerate(ids):
-            if series in self._slot_of or series in ids[:k][-1:]:
+        for series in ids:
+            if series in self._slot_of:
                 raise ValueError(f"series {series!r}: expected a new id, but it has a slot already")
         if len(set(ids)) != len(ids):
             raise ValueError("expected every new id once, but one was given twice")
@@ -248,7 +250,8 @@ class Bank:
 
         slots: int64 [N], each at most once; event_time_ms: int64 [N], later than the series' last one;
         values: float64 [N], finite where not masked; mask: bool [N], True where a step of the grid has no
-        usable value. Rows are taken in the order given; a tick may fall between any two of them.
+        usable value; a value beyond ± 1e37, such as a sentinel of DBL_MAX, counts as masked. Rows are taken
+        in the order given; a tick may fall between any two of them.
         Raises ValueError for anything else, before any state has changed.
         """
         slots, times, values, mask = self._checked(slots, event_time_ms, values, mask)
@@ -302,6 +305,7 @@ class Bank:
                 f"event_time_ms[{at}] of series {self.ids[slots[at]]!r}: expected a time after "
                 f"{self._last_time[slots[at]]}, got {times[at]}"
             )
+        mask = mask | (np.abs(values) > LARGEST_VALUE)
         values[mask] = 0.0
         return slots, times, values, mask
 

@@ -149,8 +149,8 @@ class Memory:
     ) -> tuple[Tensor, Tensor, Tensor]:
         origin_RH = b["step"][:, None] - self._ages
         ring_RH = torch.remainder(origin_RH, self.ring_length)
-        last = self.rings["last"].index_select(0, rows).gather(1, ring_RH)
-        scale = self.rings["scale"].index_select(0, rows).gather(1, ring_RH)
+        rows_R1 = rows[:, None]
+        last, scale = self.rings["last"][rows_R1, ring_RH], self.rings["scale"][rows_R1, ring_RH]
         valid = (origin_RH >= b["restart"][:, None]) & seen[:, None]
         dep = torch.where(valid, (y[:, None] - last) / scale, torch.zeros_like(last))
         return dep, valid, ring_RH

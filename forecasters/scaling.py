@@ -19,6 +19,8 @@ that has become too small still grows by a factor of (1 + 15 · rate) a reading.
 RELATIVE_FLOOR = 1e-6
 """Of |level|: below it float32 has little left but rounding."""
 ABSOLUTE_FLOOR = 1e-12
+SQUARABLE = 1e18
+"""Its square still fits float32."""
 
 FIELDS: Mapping[str, Field] = {
     "variance": Field(),
@@ -41,7 +43,7 @@ def update(b: dict[str, Tensor], departure: Tensor, difference: Tensor, seen: Te
     limit = WINSOR * b["variance"].clamp(min=0).sqrt()
     # the first departures have no scale to be judged by
     limit = torch.where(n < 3, torch.full_like(limit, float("inf")), torch.maximum(limit, floor(b)))
-    d = departure.clamp(min=-limit, max=limit)
+    d = departure.clamp(min=-limit, max=limit).clamp(-SQUARABLE, SQUARABLE)
     variance = b["variance"] + weight * (d * d - b["variance"])
     first = n < 1
     b["variance"] = torch.where(seen & ~first, variance, b["variance"])

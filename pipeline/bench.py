@@ -129,7 +129,8 @@ def run_engine(series: tuple[int, ...], runs: int) -> dict[str, object]:
             rows.append(
                 Row(
                     case=kind, series=count, value=round(rate, 1), yardstick_value=round(yardstick, 1),
-                    yardstick=f"one-series nn.{kind.upper()}, window {WINDOW}", ratio=round(rate / yardstick, 2),
+                    yardstick=f"one-series nn.{kind.upper()}, window {WINDOW}",
+                    ratio=round(rate / yardstick, 2),
                     runs=runs, share=share,
                 )
             )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from forecasters import LARGEST_VALUE
 from pipeline.records import BoolArray, Float64Array, Int64Array, Readings
 
 FATES = (
@@ -317,7 +318,7 @@ class Intake:
         back = np.cumsum(num_steps)[source] - 1 - np.arange(source.size)  # 0 for the reading itself
         is_fill = back > 0
         series, value = rows.series[source], rows.value[source]
-        masked = is_fill | ~np.isfinite(value)
+        masked = is_fill | ~(np.abs(value) <= LARGEST_VALUE)  # NaN is masked too
         self.counts["accepted"] += int((~masked).sum())
         self.counts["masked_gap"] += int(is_fill.sum())
         self.counts["masked_missing"] += int((masked & ~is_fill).sum())

@@ -1,0 +1,449 @@
+"""Scale, averages, season, intervals, blend, gate and regression against slow, obvious references."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasters import blend, scaling, season
+from forecasters.bank import build
+from forecasters.blend import Blend
+from forecasters.fields import Fields
+from forecasters.intervals import Intervals
+from forecasters.linear import FORGETTING, RIDGE, Linear
+from forecasters.memory import CLIP, LINEAR_FEATURES, SETTLED, Wave
+from forecasters.pending import Pending
+from forecasters.steps import interpolation, scored_steps
+
+CPU = torch.device("cpu")
+ROW = torch.zeros(1, dtype=torch.int64)
+Floats = npt.NDArray[np.float64]
+
+
+def block(fields: dict[str, object] | object) -> dict[str, torch.Tensor]:
+    columns = Fields(fields, CPU)  # type: ignore[arg-type]
+    columns.grow(1)
+    return columns.take(ROW)
+
+
+# -- steps -----------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(horizon=st.integers(1, 200), seed=st.integers(0, 99))
+def test_interpolation_equals_numpy(horizon: int, seed: int) -> None:
+    steps = scored_steps(horizon)
+    assert steps[0] == 1
+    assert steps[-1] == horizon
+    assert list(steps) == sorted(set(steps))
+    values = np.random.default_rng(seed).normal(size=len(steps))
+    ours = torch.tensor(values, dtype=torch.float32) @ interpolation(horizon, CPU)
+    expected = np.interp(np.arange(1, horizon + 1), steps, values)
+    np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_no_horizon_no_steps() -> None:
+    with pytest.raises(ValueError, match="horizon: expected a whole number of at least 1, got 0"):
+        scored_steps(0)
+
+
+# -- scale and averages ----------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), rate=st.sampled_from([0.3, 0.02, 1 / 168]))
+def test_scale_equals_a_slow_reference(seed: int, rate: float) -> None:
+    rng = np.random.default_rng(seed)
+    b = block(scaling.FIELDS)
+    n, variance, mase, smallest = 0, 0.0, 0.0, math.inf
+    for _ in range(120):
+        departure, difference = rng.standard_t(2, size=2)
+        if rng.random() < 0.2:
+            difference = 0.0
+        seen = rng.random() < 0.9
+        scaling.update(
+            b, *(torch.tensor([v], dtype=torch.float32) for v in (departure, difference)),
+            torch.tensor([seen]), torch.tensor([rate]),
+        )  # fmt: skip
+        if seen and n >= 1:
+            weight = max(rate, 1 / n)
+            limit = math.inf if n < 3 else 4 * math.sqrt(variance)
+            if n >= 3 and math.isfinite(smallest):
+                limit = max(limit, smallest)
+            variance = (1 - weight) * variance + weight * min(abs(departure), limit) ** 2
+            mase = (1 - weight) * mase + weight * abs(difference)
+            smallest = min(smallest, abs(difference) or math.inf)
+        n += seen
+        level = float(rng.normal() * 1e3)
+        expected = max(math.sqrt(variance), 1e-6 * abs(level), smallest if n > 1 else 0, 1e-12)
+        if math.isinf(expected):
+            expected = max(math.sqrt(variance), 1e-6 * abs(level), 1e-12)
+        assert float(scaling.scale(b, torch.tensor([level]))) == pytest.approx(expected, rel=2e-4)
+        assert float(b["naive_error"]) == pytest.approx(mase, rel=1e-3, abs=1e-6)
+        assert float(b["good"]) == n
+
+
+def test_scale_without_winsor_is_the_plain_root_mean_square() -> None:
+    departures = np.random.default_rng(0).uniform(-1, 1, 500)
+    b = block(scaling.FIELDS)
+    for d in (0.0, *departures):
+        one = torch.tensor([d], dtype=torch.float32)
+        scaling.update(b, one, one, torch.tensor([True]), torch.tensor([1e-9]))
+    assert float(scaling.scale(b, torch.zeros(1))) == pytest.approx(np.sqrt((departures**2).mean()), rel=1e-3)
+
+
+@settings(deadline=None, max_examples=6)
+@given(seed=st.integers(0, 10_000), steps=st.sampled_from([6, 24, 48]))
+def test_averages_lags_and_range_equal_a_slow_reference(seed: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    bank = build(["naive"], horizon=3, device="cpu", chunk=2)
+    bank.add(["a"], cadence_ms=1000, season_ms=1000 * steps)
+    values = 100 + rng.normal(size=150).cumsum()
+    n, fast, slow = 0, np.nan, np.nan
+    for t, value in enumerate(values):
+        masked = t > 0 and rng.random() < 0.1
+        bank.step(np.array([0]), np.array([t * 1000]), np.array([value]), np.array([masked]))
+        if masked:
+            values[t] = values[t - 1]
+            continue
+        n += 1
+        fast = value if n == 1 else fast + max(1 / max(steps / 3, 1), 1 / n) * (value - fast)
+        slow = value if n == 1 else slow + max(1 / (7 * steps), 1 / n) * (value - slow)
+        core = {k: v[0].numpy() for k, v in bank.memory.core.data.items()}
+        origin = float(core["origin"])
+        assert origin == values[0]
+        np.testing.assert_allclose(core["averages"] + origin, [fast, slow], rtol=1e-6)
+        known = values[: t + 1][::-1][:4]
+        np.testing.assert_allclose(core["lags"][: len(known)] + origin, known, rtol=1e-6)
+        assert float(core["lowest"]) + origin == pytest.approx(values[: t + 1].min(), rel=1e-6)
+        assert float(core["highest"]) + origin == pytest.approx(values[: t + 1].max(), rel=1e-6)
+
+
+# -- season ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [2, 7, 24])
+def test_one_step_a_bin_gives_exactly_what_was_measured_a_season_ago(steps: int) -> None:
+    values = np.random.default_rng(steps).normal(size=5 * steps).astype(np.float32)
+    b = block(season.FIELDS)
+    leads = torch.arange(0, steps, dtype=torch.float32)[None, :]
+    for t, value in enumerate(values):
+        calendar = season.Calendar(torch.tensor([float(steps)]), torch.tensor([t]))
+        season.observe(b, calendar, torch.tensor([value]), torch.tensor([True]))
+        if t < steps:
+            continue
+        nothing = torch.full_like(leads, 1e9)
+        ago = season.season_ago(b, calendar, leads, nothing)[0].numpy()
+        np.testing.assert_allclose(ago, values[t - steps : t], rtol=1e-6, atol=1e-6)
+        profile = season.profile_at(b, calendar, leads, torch.zeros(1))[0].numpy()
+        mean = [values[: t + 1][(t + k) % steps :: steps].mean() for k in range(steps)]
+        np.testing.assert_allclose(profile, mean, rtol=1e-5, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), steps=st.sampled_from([3.0, 10.5, 24.0, 48.0, 96.0, 100.0, 37.5, 1440.0]))
+def test_season_equals_a_slow_reference(seed: int, steps: float) -> None:
+    rng = np.random.default_rng(seed)
+    bins = min(round(steps), 24)
+    width = steps / bins
+    b = block(season.FIELDS)
+    seen_by_bin: dict[int, list[float]] = defaultdict(list)
+    profile: dict[int, tuple[float, int]] = {}
+    t = 0
+    for k in range(250):
+        t += int(rng.choice([1, 1, 1, 1, 2, 5])) * max(1, int(steps / 60)) if k else 0
+        if rng.random() < 0.004:
+            t += int(rng.integers(1, 4 * steps))
+        value, seen = float(rng.normal()), bool(rng.random() < 0.9)
+        calendar = season.Calendar(torch.tensor([steps], dtype=torch.float32), torch.tensor([t]))
+        season.observe(b, calendar, torch.tensor([value]), torch.tensor([seen]))
+        now = math.floor(t / width + 1e-9)
+        if seen:
+            seen_by_bin[now].append(value)
+            old, n = profile.get(now % bins, (0.0, 0))
+            rate = max(1 / (n + 1), 0.1 / width)
+            profile[now % bins] = (old + rate * (value - old), n + 1)
+        leads = np.unique(np.round(rng.uniform(0, steps - 1, 6)))
+        leads_RN = torch.tensor(leads[None, :], dtype=torch.float32)
+        centre = (width - 1) / (2 * width)
+        expected_profile, expected_ago = [], []
+        for lead in leads:
+            x = (t + lead) / width - centre + 1e-9
+            left = math.floor(x)
+            around = [profile.get(j % bins, (-7.0, 0))[0] for j in (left, left + 1)]
+            said = float(np.interp(x, [left, left + 1], around))
+            expected_profile.append(said)
+            x -= bins
+            left = math.floor(x)
+            known = [seen_by_bin.get(j) if j <= now else None for j in (left, left + 1)]
+            means = [np.mean(values) if values else None for values in known]
+            if left < 0 or left > now or means[0] is None:
+                expected_ago.append(said)
+            else:
+                right = means[0] if means[1] is None else means[1]
+                expected_ago.append(float(np.interp(x, [left, left + 1], [means[0], right])))
+        ours = season.profile_at(b, calendar, leads_RN, torch.tensor([-7.0]))
+        np.testing.assert_allclose(ours[0].numpy(), expected_profile, rtol=1e-3, atol=2e-4)
+        ago = season.season_ago(b, calendar, leads_RN, ours)
+        np.testing.assert_allclose(ago[0].numpy(), expected_ago, rtol=1e-3, atol=2e-4)
+
+
+# -- intervals -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+@pytest.mark.parametrize("noise", ["normal", "exponential", "heavy"])
+def test_intervals_cover_what_was_asked_for(noise: str, coverage: float) -> None:
+    rng = np.random.default_rng(1)
+    rows = torch.arange(8)
+    intervals = Intervals(1, (1, 12), coverage, CPU)
+    intervals.fields.grow(8)
+    covered = []
+    for _ in range(3000):
+        draw = {
+            "normal": rng.normal(size=(8, 1, 2)),
+            "exponential": rng.exponential(size=(8, 1, 2)),
+            "heavy": rng.standard_t(3, size=(8, 1, 2)),
+        }[noise]
+        error = torch.tensor(0.3 * np.abs(draw), dtype=torch.float32)
+        half = intervals.half_width(rows)
+        covered.append((error <= half).numpy())
+        intervals.learn(rows, error, half, torch.ones(8, 2, dtype=torch.bool))
+    shares = np.mean(covered[500:], axis=0)
+    assert (np.abs(shares.mean((0, 1)) - coverage) < 0.02).all()
+    assert (np.abs(shares - coverage) < 0.03).all()
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000), coverage=st.sampled_from([0.5, 0.9, 0.99]))
+def test_interval_equals_a_slow_reference(seed: int, coverage: float) -> None:
+    rng = np.random.default_rng(seed)
+    scored = (1, 8, 12, 24)
+    intervals = Intervals(2, scored, coverage, CPU)
+    intervals.fields.grow(1)
+    mean, log_factor, judged = np.ones((2, 4)), np.zeros((2, 4)), np.zeros(4)
+    for _ in range(60):
+        half = mean * 2.06 * np.exp(log_factor)
+        np.testing.assert_allclose(intervals.half_width(ROW)[0].numpy(), half, rtol=1e-4)
+        error, valid = rng.exponential(size=(2, 4)) * 10.0 ** rng.uniform(-2, 2), rng.random(4) < 0.8
+        intervals.learn(
+            ROW, *(torch.tensor(a[None]).float() for a in (error, half)), torch.tensor(valid[None])
+        )  # fmt: skip
+        for q in np.flatnonzero(valid):
+            judged[q] += 1
+            rate = max(1 / (judged[q] + 2), 1 / 200)
+            for e in range(2):
+                mean[e, q] = (1 - rate) * mean[e, q] + rate * min(error[e, q], 10 * mean[e, q])
+                gain = 0.03 if scored[q] < 12 else 0.01
+                log_factor[e, q] += gain * ((error[e, q] > half[e, q]) - (1 - coverage))
+
+
+def test_coverage_out_of_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="coverage: expected a number between 0 and 1, got 90"):
+        Intervals(1, (1,), 90, CPU)
+
+
+# -- blend and gate --------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=12)
+@given(seed=st.integers(0, 10_000))
+def test_blend_equals_a_slow_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    experts, horizon = 3, 11
+    scored = scored_steps(horizon)
+    ours = Blend(experts, horizon, CPU)
+    ours.fields.grow(1)
+    num = len(scored)
+    losses, variance, judged = np.zeros((experts + 1, num)), np.ones(num), np.zeros(num)
+    cross, target = np.zeros((num, experts, experts)), np.zeros((num, experts))
+    for _ in range(50):
+        path = rng.normal(size=(experts, horizon))
+        matrix = cross + blend.STACK_RIDGE * np.eye(experts)
+        stack = np.stack(
+            [np.linalg.solve(m, t + blend.STACK_RIDGE / experts) for m, t in zip(matrix, target, strict=True)]
+        )
+        every = np.arange(1, horizon + 1)
+        by_step = np.stack([np.interp(every, scored, stack[:, k]) for k in range(experts)])
+        stacked = (by_step * path).sum(0)
+        weights = np.exp(-blend.ETA * losses)
+        weights /= weights.sum(0)
+        by_step = np.stack([np.interp(every, scored, w) for w in weights])
+        np.testing.assert_allclose(by_step.sum(0), 1.0)
+        expected = (by_step * np.vstack([path, stacked])).sum(0)
+        said, said_stack = ours.forecast(ROW, torch.tensor(path[None], dtype=torch.float32))
+        np.testing.assert_allclose(said_stack[0].numpy(), stacked, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(said[0].numpy(), expected, rtol=1e-3, atol=1e-4)
+
+        said_XQ = rng.normal(size=(experts + 1, len(scored)))
+        dep = rng.standard_t(2, size=len(scored)) * 3
+        valid = rng.random(len(scored)) < 0.8
+        tensors = [torch.tensor(a[None], dtype=torch.float32) for a in (said_XQ, dep)]
+        ours.learn(ROW, *tensors, torch.tensor(valid[None]))
+        ours.learn_stack(tensors[0][:, :experts], tensors[1], torch.tensor(valid[None]))
+        dep = np.clip(dep, -20, 20)
+        cross *= blend.STACK_FORGETTING
+        target *= blend.STACK_FORGETTING
+        for q in np.flatnonzero(valid):
+            judged[q] += 1
+            variance[q] += max(1 / (judged[q] + 1), 1 / 500) * (dep[q] ** 2 - variance[q])
+            loss = np.minimum((said_XQ[:, q] - dep[q]) ** 2 / variance[q], 4.0)
+            losses[:, q] = 0.999 * losses[:, q] + loss
+            cross[q] += np.outer(said_XQ[:experts, q], said_XQ[:experts, q])
+            target[q] += said_XQ[:experts, q] * dep[q]
+
+
+@settings(deadline=None, max_examples=5)
+@given(seed=st.integers(0, 10_000))
+def test_gate_equals_a_slow_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    bank = build(["gru"], horizon=6, device="cpu", chunk=4, hidden=4, gate_ridge=2.0, gate_forgetting=0.9)
+    bank.add(["a"], cadence_ms=1000)
+    model = bank.models["gru"]
+    history: list[list[tuple[float, float]]] = [[] for _ in bank.scored]
+    for _ in range(40):
+        said, dep = rng.normal(size=(2, len(bank.scored)))
+        dep += said
+        valid = rng.random(len(bank.scored)) < 0.7
+        model.learn_gate(  # type: ignore[attr-defined]
+            ROW, *(torch.tensor(a[None], dtype=torch.float32) for a in (said, dep)), torch.tensor(valid[None])
+        )
+        for q in np.flatnonzero(valid):
+            history[q].append((said[q], dep[q]))
+        expected = []
+        for pairs in history:
+            weight = 0.9 ** np.arange(len(pairs))[::-1]
+            c, d = np.array(pairs).reshape(-1, 2).T
+            expected.append(np.clip((weight * c * d).sum() / ((weight * c * c).sum() + 2.0), 0, 1))
+        expected = np.interp(np.arange(1, 7), bank.scored, expected)
+        gate = model.gate(ROW)[0].numpy()  # type: ignore[attr-defined]
+        np.testing.assert_allclose(gate, expected, rtol=1e-3, atol=1e-5)
+
+
+# -- what waits for its target ---------------------------------------------------------------------------
+
+
+def test_pending_returns_each_forecast_at_its_target() -> None:
+    scored = scored_steps(13)
+    pending = Pending(2, 1, scored, CPU)
+    pending.fields.grow(1)
+    said: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    generator = torch.Generator().manual_seed(0)
+    for t in range(60):
+        now = torch.tensor([t])
+        mean, half = pending.due(ROW, now)
+        for q, h in enumerate(scored):
+            if t - h >= 0:
+                torch.testing.assert_close(mean[0, :, q], said[t - h][0][0, :, q].half().float())
+                torch.testing.assert_close(half[0, :, q], said[t - h][1][0, :, q].half().float())
+        said[t] = (
+            torch.randn(1, 2, len(scored), generator=generator),
+            torch.rand(1, 1, len(scored), generator=generator),
+        )
+        pending.put(ROW, now, *said[t])
+
+
+@settings(deadline=None, max_examples=5)
+@given(seed=st.integers(0, 10_000))
+def test_errors_are_what_came_less_what_was_published(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = ("naive", "seasonal_naive", "linear", "rnn", "blend")
+    bank = build(names, horizon=9, device="cpu", chunk=4, replay=4, pool=8, hidden=4)
+    bank.add(["a"], cadence_ms=1000, season_ms=8000)
+    issued: list[tuple[Floats, Floats, Floats, float]] = []
+    for t in range(70):
+        value, masked = float(rng.normal() + 50 + np.sin(t)), bool(rng.random() < 0.1)
+        r = bank.step(np.array([0]), np.array([t * 1000]), np.array([value]), np.array([masked]))
+        for q, h in enumerate(bank.scored):
+            judged = not masked and t - h >= SETTLED
+            assert bool(r.scored[0, q]) == judged
+            if judged:
+                mean, lower, upper, scale = issued[t - h]
+                np.testing.assert_allclose(
+                    r.error[0, :, q].numpy(), (value - mean[:, h - 1]) / scale, rtol=2e-3, atol=4e-3
+                )
+                inside = (value > lower[:, h - 1] + 0.01) & (value < upper[:, h - 1] - 0.01)
+                outside = (value < lower[:, h - 1] - 0.01) | (value > upper[:, h - 1] + 0.01)
+                missed = r.missed[0, :, q].numpy()
+                assert not missed[inside].any()
+                assert missed[outside].all()
+        issued.append((r.mean[0].numpy(), r.lower[0].numpy(), r.upper[0].numpy(), float(r.scale)))
+
+
+# -- seasonal naive and linear ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [6, 24])
+def test_seasonal_naive_is_a_season_ago_plus_a_dying_offset(steps: int) -> None:
+    values = 20 + np.random.default_rng(steps).normal(size=4 * steps)
+    horizon = steps + 3
+    bank = build(["seasonal_naive"], horizon=horizon, device="cpu", chunk=4)
+    bank.add(["a"], cadence_ms=1000, season_ms=1000 * steps)
+    ahead = np.arange(1, horizon + 1)
+    for t, value in enumerate(values):
+        r = bank.step(np.array([0]), np.array([t * 1000]), np.array([value]))
+        expected = np.full(horizon, value)
+        if t >= steps:
+            ago = values[t - steps + ahead % steps]
+            expected = ago + (value - values[t - steps]) * np.exp(-ahead / (steps / 3))
+        if not int(r.replaced):
+            np.testing.assert_allclose(r.mean[0, 0].numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+@settings(deadline=None, max_examples=4)
+@given(seed=st.integers(0, 10_000), season_steps=st.sampled_from([0, 12]))
+def test_linear_solves_the_weighted_normal_equations(seed: int, season_steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    horizon, steps = 5, 300
+    bank = build(["linear"], horizon=horizon, device="cpu", chunk=4)
+    bank.add(["a"], cadence_ms=1000, season_ms=1000 * season_steps)
+    waves: list[Wave] = []
+    observe = bank.memory.observe
+
+    def spy(*given: object) -> Wave:
+        waves.append(observe(*given))  # type: ignore[arg-type]
+        return waves[-1]
+
+    bank.memory.observe = spy  # type: ignore[method-assign, assignment]
+    values = [0.0, 0.5]
+    for _ in range(steps - 2):
+        values.append(0.3 + 1.2 * values[-1] - 0.5 * values[-2] + rng.normal())
+    for t, value in enumerate(values):
+        bank.step(np.array([0]), np.array([t * 1000]), np.array([value + 2 * np.sin(2 * np.pi * t / 12)]))
+    x = np.stack([w.x_RF[0, LINEAR_FEATURES].numpy() for w in waves]).astype(np.float64)
+    model = bank.models["linear"]
+    assert isinstance(model, Linear)
+    ours = model.fields["weights"][0].numpy()
+    for h in range(1, horizon + 1):
+        origins = np.arange(steps - h)
+        dep = np.array([float(waves[t + h].dep_RH[0, h - 1]) for t in origins]).clip(-CLIP, CLIP)
+        dep[:SETTLED] = 0.0  # not judged: as if the forecast, zero at first, had been right
+        age = FORGETTING ** (len(origins) - 1 - origins)
+        use = x[: steps - h]
+        excited = np.abs(use).sum(0) > 0
+        a = (use * age[:, None]).T @ use + RIDGE * FORGETTING ** len(origins) * np.eye(use.shape[1])
+        expected = np.linalg.solve(a, (use * age[:, None]).T @ dep)
+        assert (ours[h - 1][~excited] == 0).all()
+        said, should = use[50:] @ ours[h - 1], use[50:] @ expected
+        assert np.abs(ours[h - 1] - expected).max() < 0.03 * max(1.0, np.abs(expected).max())
+        assert np.sqrt(np.mean((said - should) ** 2)) < 0.01 * max(1.0, np.sqrt(np.mean(should**2)))
+
+
+def test_linear_with_features_that_stand_still_stays_bounded() -> None:
+    bank = build(["linear"], horizon=3, device="cpu", chunk=2)
+    bank.add(["a"], cadence_ms=1000)
+    rng = np.random.default_rng(0)
+    for t in range(3000):
+        value = rng.normal() if t < 100 or t > 2900 else 1.0
+        r = bank.step(np.array([0]), np.array([t * 1000]), np.array([value]))
+        assert torch.isfinite(r.mean).all()
+    covariance = bank.models["linear"].fields["covariance"][0]
+    assert float(torch.diagonal(covariance).max()) <= 1.0 / RIDGE + 1e-6
+    assert float(torch.linalg.eigvalsh(covariance.double()).min()) > -1e-6
