@@ -10,6 +10,7 @@ computed as 2 σ(2z) - 1, several times faster than `torch.tanh` on a CPU.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -21,7 +22,7 @@ def tanh(z: Tensor) -> Tensor:
     return torch.sigmoid(z * 2.0).mul_(2.0).sub_(1.0)
 
 
-class Cell:
+class Cell(ABC):
     """One recurrent layer over views of a flat parameter vector.
 
     `shapes` names the parameters; `w` and `g` map those names to views of the weights and of their gradient.
@@ -60,17 +61,17 @@ class Cell:
             q, r = torch.linalg.qr(torch.randn(self.hidden, self.hidden, generator=generator))
             self.w["wh"][:, k * self.hidden : (k + 1) * self.hidden].copy_(q * torch.sign(torch.diagonal(r)))
 
+    @abstractmethod
     def step(self, x_RF: Tensor, state: Tensor) -> Tensor:
         """The state after one reading; the first `hidden` columns are the output."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, x_KRF: Tensor, state: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """Outputs `[K, R, D]` and what `backward` needs of each step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, x_KRF: Tensor, dh_KRD: Tensor, saved: list[tuple[Tensor, ...]]) -> Tensor:
         """Add the gradients of the weights to `g`; returns that of the inputs `[K, R, F]`."""
-        raise NotImplementedError
 
     def _project(self, x_KRF: Tensor) -> Tensor:
         k, r, f = x_KRF.shape

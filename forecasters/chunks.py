@@ -36,7 +36,8 @@ class Batch:
 
     x_KBF: features; target_KBH: departures in units of scale, NaN where there is no target yet;
     fresh_rows, fresh_chunk: slot and chunk number of each fresh row, whose initial state the forecaster keeps
-    in its own ring; replayed: pool places of the replayed rows; num_rows: rows before padding.
+    in its own ring; replayed: pool places of the replayed rows; kept_from, kept_at: which fresh rows go into
+    the pool, and where.
     """
 
     x_KBF: Tensor
@@ -45,7 +46,6 @@ class Batch:
     fresh_rows: Tensor
     fresh_chunk: Tensor
     replayed: Tensor
-    num_rows: int
     kept_from: Tensor
     kept_at: Tensor
 
@@ -144,12 +144,11 @@ class Chunks:
         if num_whole:
             self.pool_x[kept_at] = x[kept_from]
             self.pool_target[kept_at] = target[kept_from]
-        num = x_all.shape[0]
         x_KBF, target_KBH, weight = self._tiled(x_all, target_all)
         return Batch(
             x_KBF=x_KBF, target_KBH=target_KBH, weight_KBH=weight,
             fresh_rows=torch.from_numpy(fresh).to(self.device),
-            fresh_chunk=torch.from_numpy(number).to(self.device), replayed=old, num_rows=num,
+            fresh_chunk=torch.from_numpy(number).to(self.device), replayed=old,
             kept_from=kept_from, kept_at=kept_at,
         )  # fmt: skip
 
