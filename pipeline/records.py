@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,44 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Messages:
+    """Raw messages of one partition, in offset order; offsets may have holes (transactions, compaction)."""
+
+    topic: str
+    partition: int
+    offset: Int64Array  # [M]
+    timestamp_ms: Int64Array  # [M] of the broker
+    key: Sequence[bytes | None]  # [M]
+    value: Sequence[bytes | None]  # [M] None for a tombstone
+    headers: Sequence[Sequence[tuple[str, bytes]]]  # [M]
+
+    def __len__(self) -> int:
+        return int(self.offset.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """What of one message can't be decoded or placed; it goes to the dead-letter topic, once a message.
+
+    `reasons` and `indices` are parallel: why, and which reading of the message, from 0; -1 is the message as
+    a whole.
+    """
+
+    message: int  # place in Messages
+    reasons: tuple[str, ...]
+    indices: tuple[int, ...]
+
+
+GOOD, MISSING, BAD_QUALITY = 0, 1, 2
+"""Faults of a reading as it came: a usable value; none (NaN, null, empty); one that its sender or its text
+(`Bad`, `I/O Timeout`) calls bad."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """A batch of readings as columns, in log order.
 
+    The last three columns are what Kafka brings; a file leaves them out.
     Raises ValueError if the columns differ in length or a reading names no series.
     """
 
@@ -23,8 +59,15 @@ class Readings:
     series_index: npt.NDArray[np.int32]  # [N] into series
     event_time_ms: Int64Array  # [N] UTC
     value: Float64Array  # [N] NaN where there is no usable value
+    fault: npt.NDArray[np.int8] | None = None  # [N] GOOD, MISSING, BAD_QUALITY; None: from NaN
+    clock_ms: Int64Array | None = None  # [N] broker timestamps; None: the event times themselves
+    message: npt.NDArray[np.int32] | None = None  # [N] place in Messages, ascending
+    index: npt.NDArray[np.int32] | None = None  # [N] number of the reading in its message
 
     def __post_init__(self) -> None:
+        columns = (self.fault, self.clock_ms, self.message, self.index)
+        if any(column is not None and column.shape != self.value.shape for column in columns):
+            raise ValueError("expected fault, clock_ms, message and index to be as long as value")
         shapes = [column.shape for column in (self.series_index, self.event_time_ms, self.value)]
         if len(shapes[0]) != 1 or len(set(shapes)) != 1:
             raise ValueError(
@@ -41,3 +84,41 @@ class Readings:
 
     def __len__(self) -> int:
         return int(self.series_index.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecasts:
+    """Forecasts made after one wave, in the series' own units; `[N, E, H]` float32."""
+
+    series: Sequence[str]  # [N]
+    event_time_ms: Int64Array  # [N] of the origin, on the grid
+    step_ms: Int64Array  # [N] cadence of the series
+    forecasters: Sequence[str]  # [E]
+    mean: npt.NDArray[np.float32]
+    lower: npt.NDArray[np.float32]
+    upper: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One message of the alerts topic; its fields are those of the contract, times in epoch milliseconds."""
+
+    id: str
+    kind: str  # silent, bad_quality, out_of_range, anomaly, stuck
+    state: str  # noted, firing, resolved
+    severity: str
+    series: str
+    name: str
+    unit: str
+    labels: Mapping[str, str]  # site, area, equipment, owner
+    started: int
+    ended: int | None
+    time: int
+    value: float | None
+    expected: float | None
+    lower: float | None
+    upper: float | None
+    score: float | None
+    reason: str
+    forecaster: str | None
+    resolution: str | None  # recovered, shifted, retired
