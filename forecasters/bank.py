@@ -23,11 +23,12 @@ from forecasters.blend import Blend
 from forecasters.chunks import Chunks
 from forecasters.fields import Fields, padded
 from forecasters.intervals import Intervals
-from forecasters.memory import SETTLED, Memory, Wave
+from forecasters.memory import Memory, Wave
 from forecasters.pending import Pending
 from forecasters.recurrent import Recurrent, RecurrentOptions
 from forecasters.registry import BLEND, BUILDERS, NAMES, Context
 from forecasters.steps import interpolation, scored_steps
+from forecasters.timetable import SETTLED, Timetable
 
 Tensor = torch.Tensor
 
@@ -120,7 +121,10 @@ class Bank:
         self.scored = scored_steps(horizon)
         self._scored_at = torch.tensor(self.scored, device=device) - 1
         self._interpolation = interpolation(horizon, device)
-        self.memory = Memory(horizon, Chunks.ring_length(horizon, chunk), device)
+        self.memory = Memory(
+            horizon, Chunks.ring_length(horizon, chunk), device, needs_ago="seasonal_naive" in self.names
+        )
+        self.timetable = self.memory.timetable
         self.chunks = Chunks(self.memory, chunk, replay, pool, device)
         context = Context(self.memory, self.chunks, recurrent, seed, device)
         self.experts = [n for n in self.names if n != BLEND]
@@ -137,9 +141,7 @@ class Bank:
         self.ids: list[str] = []
         self._slot_of: dict[str, int] = {}
         self._order = np.zeros(0, np.uint64)
-        self._steps = np.zeros(0, np.int64)
-        self._restarts = np.zeros(0, np.int64)
-        self._last_time = np.zeros(0, np.int64)
+        self._mark = np.zeros(0, np.int64)  # scratch
         self._live = 0
         self._quota = 1
         self._since_tick = 0
@@ -148,8 +150,9 @@ class Bank:
 
     # -- series ------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Fields]:
-        parts = {
+    def _parts(self) -> dict[str, Fields | Timetable]:
+        parts: dict[str, Fields | Timetable] = {
+            "timetable": self.timetable,
             "series": self.memory.core,
             "rings": self.memory.rings,
             "pending": self.pending.fields,
@@ -195,12 +198,8 @@ class Bank:
             digest = hashlib.blake2b(series.encode(), digest_size=8).digest()
             self._order[slot] = int.from_bytes(digest, "big")
             self.chunks.add(int(slot), series)
-        rows = torch.from_numpy(slots).to(self.device)
-        core = self.memory.core
-        core["cadence_ms"][rows] = torch.from_numpy(cadence).to(self.device)
-        steps = torch.from_numpy(season / cadence).to(self.device, torch.float32)
-        core["season_steps"][rows] = steps
-        core["stagger"][rows] = torch.from_numpy(self.chunks.offset[slots]).to(self.device)
+        self.timetable["cadence_ms"][slots] = cadence
+        self.timetable["season_steps"][slots] = season / cadence
         return slots
 
     def _grow(self, capacity: int) -> None:
@@ -213,24 +212,19 @@ class Bank:
         self.chunks.grow(capacity)
         more = capacity - old
         self._order = np.concatenate([self._order, np.zeros(more, np.uint64)])
-        self._steps = np.concatenate([self._steps, np.full(more, -1, np.int64)])
-        self._restarts = np.concatenate([self._restarts, np.full(more, SETTLED, np.int64)])
-        self._last_time = np.concatenate([self._last_time, np.full(more, np.iinfo(np.int64).min)])
+        self._mark = np.zeros(capacity, np.int64)
 
     def restart(self, slots: np.ndarray) -> None:
         """After a long gap: pending forecasts of these series are dropped, recurrent states made anew."""
         slots = np.unique(self._checked_slots(slots))
-        slots = slots[self._steps[slots] >= 0]
-        if not slots.size:
-            return
-        self._restarts[slots] = np.maximum(self._steps[slots] + 1, SETTLED)
-        rows = torch.from_numpy(slots).to(self.device)
-        self.memory.core["restart"][rows] = torch.from_numpy(self._restarts[slots]).to(self.device)
+        steps = self.timetable["step"]
+        slots = slots[steps[slots] >= 0]
+        self.timetable["restart"][slots] = np.maximum(steps[slots] + 1, SETTLED)
         for slot in slots:  # one row a tile: what a series gets must not depend on its company
             one = padded(torch.tensor([slot], device=self.device), self.capacity)
-            steps = torch.full_like(one, int(self._steps[slot]))
+            last = torch.full_like(one, int(steps[slot]))
             for model in self.models.values():
-                model.rebuild(one, steps)
+                model.rebuild(one, last)
 
     # -- one wave ----------------------------------------------------------------------------------------
 
@@ -289,7 +283,9 @@ class Bank:
                 f"expected slots, times, values and mask of one length, got {slots.shape}, {times.shape}, "
                 f"{values.shape}, {mask.shape}"
             )
-        if np.unique(slots).size != slots.size:
+        row = np.arange(slots.size)
+        self._mark[slots] = row
+        if (self._mark[slots] != row).any():
             raise ValueError("slots: expected each series at most once in a wave; split the readings first")
         bad = ~np.isfinite(values) & ~mask
         if bad.any():
@@ -298,12 +294,13 @@ class Bank:
                 f"values[{at}] of series {self.ids[slots[at]]!r}: expected a finite number or a masked step, "
                 f"got {values[at]}"
             )
-        late = times <= self._last_time[slots]
+        last = self.timetable["last_time_ms"][slots]
+        late = times <= last
         if late.any():
             at = int(np.argmax(late))
             raise ValueError(
                 f"event_time_ms[{at}] of series {self.ids[slots[at]]!r}: expected a time after "
-                f"{self._last_time[slots[at]]}, got {times[at]}"
+                f"{last[at]}, got {times[at]}"
             )
         mask = mask | (np.abs(values) > LARGEST_VALUE)
         values[mask] = 0.0
@@ -311,29 +308,19 @@ class Bank:
 
     def _piece(self, slots: np.ndarray, times: np.ndarray, values: np.ndarray, mask: np.ndarray) -> Result:
         """Readings between two ticks: the shared weights stand still."""
-        self._live += int((self._steps[slots] < 0).sum())
-        self._steps[slots] += 1
-        self._last_time[slots] = times
+        self._live += int((self.timetable["step"][slots] < 0).sum())
         num = slots.size
-        rows = padded(torch.from_numpy(slots).to(self.device), self.capacity)
-        wide = rows.numel() - num
-        wave = self.memory.observe(
-            rows,
-            num,
-            torch.from_numpy(np.pad(times, (0, wide))).to(self.device),
-            torch.from_numpy(np.pad(values, (0, wide))).to(self.device),
-            torch.from_numpy(np.pad(~mask, (0, wide))).to(self.device),
-            self.chunks.chunk,
-        )
-        error, missed, valid = self._score(slots, wave)
+        wave = self.memory.observe(slots, times, values, ~mask)
+        places = self.pending.places(wave.step)
+        error, missed, valid = self._score(wave, places)
         for name, model in self.models.items():
             started = time.perf_counter()
             model.observe(wave)
             self._seconds[name] += time.perf_counter() - started
-        departure, half, replaced = self._forecast_and_keep(wave)
+        departure, half, replaced = self._forecast_and_keep(wave, places)
         scale = wave.scale
         return Result(
-            base=(wave.block["origin"] + wave.last)[:num],
+            base=wave.base[:num],
             departure=(departure * scale[:, None, None])[:num],
             half=(half * scale[:, None, None])[:num],
             error=error[:num],
@@ -343,11 +330,11 @@ class Bank:
             replaced=replaced,
         )
 
-    def _score(self, slots: np.ndarray, wave: Wave) -> tuple[Tensor, Tensor, Tensor]:
+    def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compare with what was said, and let everything learn from it that learns per series."""
         dep = wave.dep_RH.index_select(1, self._scored_at)
         valid = wave.valid_RH.index_select(1, self._scored_at)
-        said, half = self.pending.due(wave.rows, wave.step)
+        said, half = self.pending.due(wave.rows, places)
         num, nets = len(self.names), len(self.nets)
         error = dep[:, None, :] - said[:, :num]
         missed = (error.abs() > half) & valid[:, None, :]
@@ -360,8 +347,8 @@ class Bank:
             experts = said[:, self._expert_at]
             self.blend.learn(wave.rows, torch.cat([experts, said[:, num + nets :]], 1), dep, valid)
             journal, live = self._journal, wave.num_rows
-            journal.slots.append(slots.copy())
-            journal.steps.append(self._steps[slots].copy())
+            journal.slots.append(wave.arrival.slots)
+            journal.steps.append(wave.arrival.step)
             journal.said.append(experts[:live])
             journal.happened.append(dep[:live])
             journal.valid.append(valid[:live])
@@ -399,16 +386,16 @@ class Bank:
         """(forecasts, which of them stand): naive where one is not finite, or lies beyond the observed range
         by more than that range."""
         value = wave.last[:, None, None] + said_REH * wave.scale[:, None, None]
-        low, high = wave.block["lowest"][:, None, None], wave.block["highest"][:, None, None]
+        low, high = wave.lowest[:, None, None], wave.highest[:, None, None]
         spread = high - low
         stands = (value <= high + spread) & (value >= low - spread)  # False for NaN
         return torch.where(stands, said_REH, 0.0), stands
 
-    def _forecast_and_keep(self, wave: Wave) -> tuple[Tensor, Tensor, Tensor]:
+    def _forecast_and_keep(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         tracked, replaced = self.forecast(wave)
         every = torch.stack(list(tracked.values()), 1)
         half = self.intervals.half_width(wave.rows)
-        self.pending.put(wave.rows, wave.step, every.index_select(2, self._scored_at), half)
+        self.pending.put(wave.rows, places, every.index_select(2, self._scored_at), half)
         r, e, q = half.shape
         half = torch.mm(half.reshape(r * e, q), self._interpolation).view(r, e, self.horizon)
         return every[:, : len(self.names)], half, replaced
@@ -430,11 +417,10 @@ class Bank:
             self._seconds[BLEND] += time.perf_counter() - started
         if self.nets:
             live = np.arange(len(self.ids))
-            due = self.chunks.due(live, self._steps[live], self._order)
+            steps, restarts = self.timetable["step"], self.timetable["restart"]
+            due = self.chunks.due(live, steps[live], self._order)
             if due.size:
-                batch = self.chunks.batch(
-                    due, self._steps[due], self._restarts[due], self._live, self._generator
-                )
+                batch = self.chunks.batch(due, steps[due], restarts[due], self._live, self._generator)
                 for name in self.nets if batch else ():
                     assert batch is not None
                     started = time.perf_counter()
@@ -452,7 +438,7 @@ class Bank:
         so it does not depend on how the log was cut.
         """
         live = max(self._live, 1)
-        times = self._last_time[: len(self.ids)]
+        times = self.timetable["last_time_ms"][: len(self.ids)]
         newest = times.max(initial=np.iinfo(np.int64).min)
         on_time = times == newest
         ahead = int(on_time.sum())
@@ -490,8 +476,6 @@ class Bank:
         state["bank.ids"] = torch.from_numpy(np.frombuffer(json.dumps(self.ids).encode(), np.uint8).copy())
         state["bank.generator"] = self._generator.get_state()
         state["bank.counts"] = torch.tensor([self._live, self._quota, self._since_tick, self.ticks])
-        for name in ("_steps", "_restarts", "_last_time"):
-            state[f"bank.{name[1:]}"] = torch.from_numpy(getattr(self, name)[:n].copy())
         if self._journal.slots:
             for name in ("slots", "steps"):
                 column = np.concatenate(getattr(self._journal, name))
@@ -522,8 +506,6 @@ class Bank:
         self.chunks.load(state, n)
         self._generator.set_state(state["bank.generator"])
         self._live, self._quota, self._since_tick, self.ticks = (int(v) for v in state["bank.counts"])
-        for name in ("_steps", "_restarts", "_last_time"):
-            getattr(self, name)[:n] = state[f"bank.{name[1:]}"].numpy()
         self._journal.clear()
         if "journal.slots" in state:
             self._journal.slots.append(state["journal.slots"].numpy().copy())

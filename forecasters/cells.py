@@ -16,10 +16,17 @@ from typing import ClassVar
 import torch
 
 Tensor = torch.Tensor
+Tape = tuple[Tensor, ...]
+"""What `backward` needs of a forward pass."""
 
 
 def tanh(z: Tensor) -> Tensor:
-    return torch.sigmoid(z * 2.0).mul_(2.0).sub_(1.0)
+    return from_sigmoid(torch.sigmoid(z * 2.0))
+
+
+def from_sigmoid(s: Tensor) -> Tensor:
+    """tanh(z), in place, from σ(2z)."""
+    return s.mul_(2.0).sub_(1.0)
 
 
 class Cell(ABC):
@@ -32,7 +39,9 @@ class Cell(ABC):
     gates: ClassVar[int]
     state_parts: ClassVar[int] = 1
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+    def __init__(self, inputs: int, hidden: int, *, passes_on: bool = True) -> None:
+        """passes_on: whether somebody below asks for the gradient of the inputs."""
+        self.passes_on = passes_on
         self.inputs = inputs
         self.hidden = hidden
         self.w: dict[str, Tensor] = {}
@@ -61,28 +70,31 @@ class Cell(ABC):
             q, r = torch.linalg.qr(torch.randn(self.hidden, self.hidden, generator=generator))
             self.w["wh"][:, k * self.hidden : (k + 1) * self.hidden].copy_(q * torch.sign(torch.diagonal(r)))
 
+    def prepare(self) -> None:  # noqa: B027 (most cells need nothing)
+        """Called whenever the weights have changed, before they are used."""
+
     @abstractmethod
     def step(self, x_RF: Tensor, state: Tensor) -> Tensor:
         """The state after one reading; the first `hidden` columns are the output."""
 
     @abstractmethod
-    def forward(self, x_KRF: Tensor, state: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+    def forward(self, x_KRF: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
         """Outputs `[K, R, D]` and what `backward` needs of each step."""
 
     @abstractmethod
-    def backward(self, x_KRF: Tensor, dh_KRD: Tensor, saved: list[tuple[Tensor, ...]]) -> Tensor:
-        """Add the gradients of the weights to `g`; returns that of the inputs `[K, R, F]`."""
+    def backward(self, x_KRF: Tensor, dh_KRD: Tensor, saved: Tape) -> Tensor | None:
+        """Add the gradients of the weights to `g`; returns that of the inputs `[K, R, F]` if it passes on."""
 
     def _project(self, x_KRF: Tensor) -> Tensor:
         k, r, f = x_KRF.shape
         return torch.addmm(self.w["b"], x_KRF.reshape(k * r, f), self.w["wx"]).view(k, r, -1)
 
-    def _input_gradients(self, x_KRF: Tensor, dz_KRG: Tensor) -> Tensor:
+    def _input_gradients(self, x_KRF: Tensor, dz_KRG: Tensor) -> Tensor | None:
         k, r, f = x_KRF.shape
         dz = dz_KRG.reshape(k * r, -1)
         self.g["wx"].addmm_(x_KRF.reshape(k * r, f).t(), dz)
         self.g["b"].add_(dz.sum(0))
-        return torch.mm(dz, self.w["wx"].t()).view(k, r, f)
+        return torch.mm(dz, self.w["wx"].t()).view(k, r, f) if self.passes_on else None
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
@@ -96,29 +108,31 @@ class Elman(Cell):
 
     def step(self, x_RF: Tensor, state: Tensor) -> Tensor:
         z = torch.addmm(self.w["b"], x_RF, self.w["wx"])
-        return tanh(torch.addmm(z, state, self.w["wh"]))
+        return self._activate(z, state)
 
-    def forward(self, x_KRF: Tensor, state: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+    def _activate(self, z: Tensor, h: Tensor) -> Tensor:
+        return from_sigmoid(torch.addmm(z, h, self.w["wh"], beta=2.0, alpha=2.0).sigmoid_())
+
+    def forward(self, x_KRF: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
         z_KRD = self._project(x_KRF)
-        outputs, h = [], state
-        saved: list[tuple[Tensor, ...]] = []
-        for z in z_KRD:
-            previous, h = h, tanh(torch.addmm(z, h, self.w["wh"]))
-            outputs.append(h)
-            saved.append((previous, h))
-        return torch.stack(outputs), saved
+        h_KRD = z_KRD.new_empty(z_KRD.shape[0] + 1, *z_KRD.shape[1:])  # the first is the state before
+        h_KRD[0] = state
+        for k, z in enumerate(z_KRD):
+            torch.addmm(z, h_KRD[k], self.w["wh"], beta=2.0, alpha=2.0, out=h_KRD[k + 1])
+            from_sigmoid(h_KRD[k + 1].sigmoid_())
+        return h_KRD[1:], (h_KRD,)
 
-    def backward(self, x_KRF: Tensor, dh_KRD: Tensor, saved: list[tuple[Tensor, ...]]) -> Tensor:
+    def backward(self, x_KRF: Tensor, dh_KRD: Tensor, saved: Tape) -> Tensor | None:
+        (h_KRD,) = saved
+        slope_KRD = 1.0 - h_KRD[1:] * h_KRD[1:]
         dz_KRD = torch.empty_like(dh_KRD)
         wh_t = self.w["wh"].t()
-        carried: Tensor | None = None
-        for k in range(len(saved) - 1, -1, -1):
-            h = saved[k][1]
-            dh = dh_KRD[k] if carried is None else dh_KRD[k] + carried
-            torch.mul(dh, 1.0 - h * h, out=dz_KRD[k])
-            carried = torch.mm(dz_KRD[k], wh_t)
-        previous = torch.cat([p for p, _ in saved])
-        self.g["wh"].addmm_(previous.t(), dz_KRD.view(-1, self.hidden))
+        dh = dh_KRD[-1]
+        for k in range(dh_KRD.shape[0] - 1, -1, -1):
+            torch.mul(dh, slope_KRD[k], out=dz_KRD[k])
+            if k:
+                dh = torch.addmm(dh_KRD[k - 1], dz_KRD[k], wh_t)
+        self.g["wh"].addmm_(h_KRD[:-1].view(-1, self.hidden).t(), dz_KRD.view(-1, self.hidden))
         return self._input_gradients(x_KRF, dz_KRD)
 
 
@@ -136,61 +150,63 @@ class LSTM(Cell):
         # an open forget gate at first (Jozefowicz et al. 2015)
         self.w["b"][self.hidden : 2 * self.hidden] += 1.0
 
-    def _gates(self, z: Tensor) -> Tensor:
-        """Activate `[R, 4 D]` in place: σ everywhere, and tanh = 2 σ(2z) - 1 for the cell gate."""
-        d = self.hidden
-        z[:, 2 * d : 3 * d].mul_(2.0)
-        torch.sigmoid(z, out=z)
-        z[:, 2 * d : 3 * d].mul_(2.0).sub_(1.0)
-        return z
+    def prepare(self) -> None:
+        """Weights with the cell gate doubled, so that one σ serves all gates: tanh z = 2 σ(2z) - 1."""
+        cell = slice(2 * self.hidden, 3 * self.hidden)
+        self._doubled = {name: self.w[name].clone() for name in ("wx", "wh", "b")}
+        for w in self._doubled.values():
+            w[..., cell] *= 2.0
 
-    def _advance(self, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        a = self._gates(z)
-        i, f, g, o = a.chunk(4, 1)
-        c_new = torch.addcmul(f * c, i, g)
-        t = tanh(c_new)
-        return o * t, c_new, a, t
+    def _advance(self, z: Tensor, c: Tensor, c_new: Tensor, t: Tensor, h: Tensor) -> None:
+        """Activate `z` `[R, 4 D]` in place; write the new cell, its tanh and the new output."""
+        d = self.hidden
+        i, f, g, o = z.sigmoid_().split(d, 1)
+        from_sigmoid(g)
+        torch.mul(f, c, out=c_new).addcmul_(i, g)
+        from_sigmoid(torch.mul(c_new, 2.0, out=t).sigmoid_())
+        torch.mul(o, t, out=h)
 
     def step(self, x_RF: Tensor, state: Tensor) -> Tensor:
-        h, c = state[:, : self.hidden], state[:, self.hidden :]
-        z = torch.addmm(torch.addmm(self.w["b"], x_RF, self.w["wx"]), h, self.w["wh"])
-        h, c, _, _ = self._advance(z, c)
-        return torch.cat([h, c], 1)
+        w, d = self._doubled, self.hidden
+        z = torch.addmm(w["b"], x_RF, w["wx"]).addmm_(state[:, :d], w["wh"])
+        new = torch.empty_like(state)
+        self._advance(z, state[:, d:], new[:, d:], torch.empty_like(state[:, :d]), new[:, :d])
+        return new
 
-    def forward(self, x_KRF: Tensor, state: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-        z_KRG = self._project(x_KRF)
-        h, c = state[:, : self.hidden], state[:, self.hidden :]
-        outputs: list[Tensor] = []
-        saved: list[tuple[Tensor, ...]] = []
-        for z in z_KRG:
-            h_before, c_before = h, c
-            h, c, a, t = self._advance(torch.addmm(z, h, self.w["wh"]), c)
-            outputs.append(h)
-            saved.append((h_before, c_before, a, t))
-        return torch.stack(outputs), saved
+    def forward(self, x_KRF: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
+        w, d = self._doubled, self.hidden
+        k, r, f = x_KRF.shape
+        a_KRG = torch.addmm(w["b"], x_KRF.reshape(k * r, f), w["wx"]).view(k, r, -1)
+        h_KRD, c_KRD = (a_KRG.new_empty(k + 1, r, d) for _ in range(2))  # the first is the state before
+        t_KRD = a_KRG.new_empty(k, r, d)
+        h_KRD[0], c_KRD[0] = state[:, :d], state[:, d:]
+        for s in range(k):
+            a_KRG[s].addmm_(h_KRD[s], w["wh"])
+            self._advance(a_KRG[s], c_KRD[s], c_KRD[s + 1], t_KRD[s], h_KRD[s + 1])
+        return h_KRD[1:], (h_KRD, c_KRD, a_KRG, t_KRD)
 
-    def backward(self, x_KRF: Tensor, dh_KRD: Tensor, saved: list[tuple[Tensor, ...]]) -> Tensor:
+    def backward(self, x_KRF: Tensor, dh_KRD: Tensor, saved: Tape) -> Tensor | None:
+        h_KRD, c_KRD, a_KRG, t_KRD = saved
         k, r, d = dh_KRD.shape
-        dz_KRG = dh_KRD.new_empty(k, r, 4 * d)
+        i, f, g, o = a_KRG.split(d, 2)
+        # everything that does not run backwards in time, for all steps at once
+        through_KRD = o * (1.0 - t_KRD * t_KRD)
+        slope_KR3D = a_KRG.new_empty(k, r, 3, d)
+        torch.mul(g * i, 1.0 - i, out=slope_KR3D[:, :, 0])
+        torch.mul(c_KRD[:-1] * f, 1.0 - f, out=slope_KR3D[:, :, 1])
+        torch.mul(i, 1.0 - g * g, out=slope_KR3D[:, :, 2])
+        slope_o_KRD = (t_KRD * o).mul_(1.0 - o)
+        dz_KRG = a_KRG.new_empty(k, r, 4 * d)
         wh_t = self.w["wh"].t()
-        dh_next: Tensor | None = None
-        dc: Tensor | None = None
+        dh, dc = dh_KRD[-1], torch.zeros_like(dh_KRD[-1])
         for s in range(k - 1, -1, -1):
-            _, c_before, a, t = saved[s]
-            i, f, g, o = a.chunk(4, 1)
-            dh = dh_KRD[s] if dh_next is None else dh_KRD[s] + dh_next
-            inner = dh * o * (1.0 - t * t)
-            dc = inner if dc is None else dc + inner
-            dz = dz_KRG[s]
-            slope = a * (1.0 - a)
-            torch.mul(dc * g, slope[:, :d], out=dz[:, :d])
-            torch.mul(dc * c_before, slope[:, d : 2 * d], out=dz[:, d : 2 * d])
-            torch.mul(dc * i, 1.0 - g * g, out=dz[:, 2 * d : 3 * d])
-            torch.mul(dh * t, slope[:, 3 * d :], out=dz[:, 3 * d :])
-            dh_next = torch.mm(dz, wh_t)
-            dc = dc * f
-        previous = torch.cat([p[0] for p in saved])
-        self.g["wh"].addmm_(previous.t(), dz_KRG.view(-1, 4 * d))
+            dc.addcmul_(dh, through_KRD[s])
+            torch.mul(dc[:, None], slope_KR3D[s], out=dz_KRG[s, :, : 3 * d].unflatten(1, (3, d)))
+            torch.mul(dh, slope_o_KRD[s], out=dz_KRG[s, :, 3 * d :])
+            if s:
+                dh = torch.addmm(dh_KRD[s - 1], dz_KRG[s], wh_t)
+                dc.mul_(f[s])
+        self.g["wh"].addmm_(h_KRD[:-1].view(-1, d).t(), dz_KRG.view(-1, 4 * d))
         return self._input_gradients(x_KRF, dz_KRG)
 
 
@@ -218,24 +234,23 @@ class GRU(Cell):
     def step(self, x_RF: Tensor, state: Tensor) -> Tensor:
         return self._advance(torch.addmm(self.w["b"], x_RF, self.w["wx"]), state)[0]
 
-    def forward(self, x_KRF: Tensor, state: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-        outputs, h = [], state
-        saved: list[tuple[Tensor, ...]] = []
+    def forward(self, x_KRF: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
+        steps = [(state, state, state, state)]
         for z in self._project(x_KRF):
-            previous = h
-            h, ru, inner, n = self._advance(z, h)
-            outputs.append(h)
-            saved.append((previous, ru, inner, n))
-        return torch.stack(outputs), saved
+            h, ru, inner, n = self._advance(z, steps[-1][0])
+            steps.append((h, ru, inner, n))
+        h_KRD = torch.stack([s[0] for s in steps])
+        return h_KRD[1:], (h_KRD, *(torch.stack([s[p] for s in steps[1:]]) for p in (1, 2, 3)))
 
-    def backward(self, x_KRF: Tensor, dh_KRD: Tensor, saved: list[tuple[Tensor, ...]]) -> Tensor:
+    def backward(self, x_KRF: Tensor, dh_KRD: Tensor, saved: Tape) -> Tensor | None:
+        h_KRD, ru_KRG, inner_KRD, n_KRD = saved
         k, r, d = dh_KRD.shape
         dz_KRG = dh_KRD.new_empty(k, r, 3 * d)  # by the inputs
         du_KRG = dh_KRD.new_empty(k, r, 3 * d)  # by U h
         wh_t = self.w["wh"].t()
         carried: Tensor | None = None
         for s in range(k - 1, -1, -1):
-            previous, ru, inner, n = saved[s]
+            previous, ru, inner, n = h_KRD[s], ru_KRG[s], inner_KRD[s], n_KRD[s]
             reset, update = ru[:, :d], ru[:, d:]
             dh = dh_KRD[s] if carried is None else dh_KRD[s] + carried
             dn = dh * (1.0 - update) * (1.0 - n * n)
@@ -246,6 +261,6 @@ class GRU(Cell):
             du[:, : 2 * d] = dz[:, : 2 * d]
             torch.mul(dn, reset, out=du[:, 2 * d :])
             carried = torch.addmm(dh * update, du, wh_t)
-        self.g["wh"].addmm_(torch.cat([p[0] for p in saved]).t(), du_KRG.view(-1, 3 * d))
+        self.g["wh"].addmm_(h_KRD[:-1].view(-1, d).t(), du_KRG.view(-1, 3 * d))
         self.g["bh"].add_(du_KRG[:, :, 2 * d :].sum((0, 1)))
         return self._input_gradients(x_KRF, dz_KRG)

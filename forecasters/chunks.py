@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from forecasters.fields import TILE
-from forecasters.memory import MASKED, NUM_FEATURES, Memory
+from forecasters.memory import MASKED, NUM_FEATURES, Memory, Wave
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -92,6 +92,13 @@ class Chunks:
         self.offset[slot] = zlib.crc32(series.encode()) % self.chunk
         self.trained[slot] = -1
 
+    def ends(self, wave: Wave) -> tuple[Tensor, Tensor]:
+        """(rows of the wave where a chunk ends, place of the next chunk among the kept states)."""
+        step = wave.arrival.step + 1 + self.offset[wave.arrival.slots]
+        rows = np.flatnonzero(step % self.chunk == 0)
+        at = step[rows] // self.chunk % self.states_kept(self.horizon, self.chunk)
+        return torch.from_numpy(rows).to(self.device), torch.from_numpy(at).to(self.device)
+
     def newest(self, slots: Ints, steps: Ints) -> Ints:
         """Number of the newest chunk due at `steps`; chunk c ends with step cK - offset - 1."""
         number: Ints = (steps + 1 + self.offset[slots] - self.rest) // self.chunk
@@ -162,11 +169,11 @@ class Chunks:
         origin_BK = start + self._origins
         at = torch.remainder(origin_BK, length)
         x = rings["features"][rows, at]
-        last, scale = rings["last"][rows, at], rings["scale"][rows, at]
+        last, scale = rings["level"][rows, at].unbind(-1)
         target_step = origin_BK[:, :, None] + self._ahead
         span = torch.arange(self.chunk + self.horizon, device=self.device)
         window_at = torch.remainder(start + span, length)
-        values = rings["last"][rows, window_at]
+        values = rings["level"][rows, window_at, 0]
         masked = rings["features"][rows, window_at, MASKED] > 0
         values = torch.where(masked, torch.full_like(values, float("nan")), values)
         shifted = values.unfold(1, self.horizon, 1)[

@@ -35,8 +35,8 @@ class Linear(Forecaster):
         self.prior = 1.0 / ridge
         self.fields = Fields(
             {
-                "covariance": Field((NUM, NUM)),
-                "weights": Field((self.horizon, NUM)),
+                "covariance": Field((NUM, NUM), apart=True),
+                "weights": Field((self.horizon, NUM), apart=True),
                 "gains": Field((memory.ring_length, NUM), torch.float16),
             },
             device,
@@ -51,9 +51,12 @@ class Linear(Forecaster):
         """Learn from the targets that arrived, then prepare the gain of this origin."""
         rows = wave.rows
         w_RHF = self.fields["weights"].index_select(0, rows)
-        rows_R1 = rows[:, None]
-        x_RHF = self.memory.rings["features"][rows_R1, wave.ring_RH][..., LINEAR_FEATURES].to(torch.float32)
-        k_RHF = self.fields["gains"][rows_R1, wave.ring_RH].to(torch.float32)
+        shape = (*wave.past_RH.shape, -1)
+        x_RHF, k_RHF = (
+            ring.view(-1, ring.shape[-1]).index_select(0, wave.past_RH.view(-1)).view(shape).to(torch.float32)
+            for ring in (self.memory.rings["features"], self.fields["gains"])
+        )
+        x_RHF = x_RHF[..., LINEAR_FEATURES]
         error = wave.dep_RH.clamp(-CLIP, CLIP) - (w_RHF * x_RHF).sum(2)
         error = torch.where(wave.valid_RH, error, torch.zeros_like(error))
         w_RHF.addcmul_(k_RHF, error[:, :, None])
@@ -75,8 +78,7 @@ class Linear(Forecaster):
         s = torch.sqrt(torch.minimum(lift, self.prior / diagonal.clamp(min=1e-12)))
         p.mul_(s[:, :, None]).mul_(s[:, None, :])
         self.fields["covariance"].index_copy_(0, rows, p)
-        at = torch.remainder(wave.step, self.memory.ring_length)
-        self.fields["gains"].index_put_((rows, at), k.to(torch.float16))
+        self.fields["gains"].view(-1, NUM).index_copy_(0, wave.place_R, k.to(torch.float16))
 
     def forecast(self, wave: Wave) -> Tensor:
         w_RHF = self.fields["weights"].index_select(0, wave.rows)

@@ -1,43 +1,42 @@
-"""What every forecaster may know of a series: last value, averages, scale, season, and a ring of features.
+"""What every forecaster may know of a series: last values, averages, scale, season, and a ring of features.
 
 All values are kept relative to `origin`, the series' first value, so that float32 suffices for a counter at
 1e9 that moves by 1. Everything a forecaster sees is in units of the series' scale.
 
-Letters: R rows, F features, H horizon, L ring length.
+Letters: S slots, R rows, F features, H horizon, L ring length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from forecasters import scaling, season
-from forecasters.fields import Field, Fields
+from forecasters.fields import TILE, Field, Fields
+from forecasters.timetable import Arrival, Timetable
 
 Tensor = torch.Tensor
 
 NUM_LAGS = 4
 PROFILE_LEADS = 13
-SEASON_LEADS = 7
 CLIP = 8.0
 """Features are clipped to this many scales: a neighbour's spike must not own the shared weights."""
-FAST_SEASONS = 1.0 / 3.0
-SLOW_SEASONS = 7.0
 
-SETTLED = 2
-"""Steps of a fresh series whose forecasts are not judged: before the third value there is no scale."""
-
-LAGS = slice(0, 4)
-AVERAGES = slice(4, 6)
-PROFILE = slice(6, 20)
-YESTERDAY = slice(20, 28)
-BIAS = 28
-MASKED = 29
-HAS_SEASON = 30
+MASKED, HAS_SEASON = 0, 1
+LAGS = slice(2, 6)
+AVERAGES = slice(6, 8)
+PROFILE = slice(8, 22)
+YESTERDAY = slice(22, 30)
+BIAS = 30
 NUM_FEATURES = 31
-LINEAR_FEATURES = slice(0, 29)
+NET_FEATURES = slice(0, 30)
+"""All but the constant one: every layer has a bias of its own."""
+LINEAR_FEATURES = slice(2, 31)
 
 
 def leads(count: int, horizon: int, steps_R: Tensor) -> Tensor:
@@ -52,45 +51,43 @@ class Wave:
     """One reading of each of R series, as the forecasters see it. Rows beyond `num_rows` are padding.
 
     dep_RH: what happened, in units of the scale at issue: (value - last at issue) / scale at issue for the
-    forecasts made h steps ago; valid_RH says where that is a target. x_RF: features after this reading.
-    chunk_ends: rows where a chunk ends with this reading; chunk: the number of the one that then follows.
+    forecasts made h steps ago; valid_RH says where that is a target; past_RH: their places in the rings,
+    flattened to `[(S + 1) · L]`; place_R: that of this reading. x_RF: features after this reading.
+    season_offset: value less that of a season ago, in units of scale; ago_RH: what the season before did
+    next, where some forecaster asks for it.
     """
 
     rows: Tensor
     num_rows: int
+    arrival: Arrival
     step: Tensor
     seen: Tensor
-    cell: Tensor
     dep_RH: Tensor
     valid_RH: Tensor
-    ring_RH: Tensor
+    past_RH: Tensor
+    place_R: Tensor
     x_RF: Tensor
+    base: Tensor  # float64, the last value itself
     last: Tensor
     scale: Tensor
-    block: dict[str, Tensor]
-    calendar: season.Calendar
+    lowest: Tensor
+    highest: Tensor
+    season_steps: Tensor
+    season_offset: Tensor
     ago_RH: Tensor
-    chunk: Tensor
-    chunk_ends: Tensor
 
 
 class Memory:
-    """The shared per-series state: `arrive` says what has become known, `observe` takes the reading in."""
+    """The columns above for all slots, and how one wave changes them."""
 
-    def __init__(self, horizon: int, ring_length: int, device: torch.device) -> None:
+    def __init__(self, horizon: int, ring_length: int, device: torch.device, *, needs_ago: bool) -> None:
+        """needs_ago: whether some forecaster reads `Wave.ago_RH`."""
         self.horizon = horizon
         self.ring_length = ring_length
+        self.device = device
+        self.needs_ago = needs_ago
         core = {
-            "step": Field(dtype=torch.int64, initial=-1),
-            "restart": Field(dtype=torch.int64, initial=SETTLED),
-            "stagger": Field(dtype=torch.int64),
-            "origin": Field(dtype=torch.float64),
-            "cadence_ms": Field(dtype=torch.int64, initial=60_000),
-            "season_steps": Field(),
-            "anchor_ms": Field(dtype=torch.int64, initial=-1),
-            "last": Field(),
             "lags": Field((NUM_LAGS,)),
-            "season_offset": Field(),
             "averages": Field((2,)),
             "lowest": Field(initial=float("inf")),
             "highest": Field(initial=float("-inf")),
@@ -99,113 +96,139 @@ class Memory:
         }
         rings = {
             "features": Field((ring_length, NUM_FEATURES), torch.float16),
-            "last": Field((ring_length,)),
-            "scale": Field((ring_length,), initial=1.0),
+            # last value and scale; a fresh scale of 0 divides nothing, since such a place is never valid
+            "level": Field((ring_length, 2), apart=True),
         }
+        self.timetable = Timetable()
         self.core = Fields(core, device)
         self.rings = Fields(rings, device)
         self._ages = torch.arange(1, horizon + 1, device=device)
+        self._path = self._ages.to(torch.float32)
 
     def observe(
-        self, rows: Tensor, num_rows: int, time_ms: Tensor, values: Tensor, seen: Tensor, chunk: int
-    ) -> Wave:
-        """Take one reading per row in: first what it says about the past, then the new state.
+        self, slots: npt.NDArray[np.int64], time_ms: npt.NDArray[np.int64], values: npt.NDArray[np.float64],
+        seen: npt.NDArray[np.bool_],
+    ) -> Wave:  # fmt: skip
+        """Take one reading per slot in: first what it says about the past, then the new state.
 
-        time_ms: int64 event times; values: float64, finite where `seen`; chunk: chunk length.
+        values: finite where `seen`. Everything that the device needs goes there here, once a wave.
         """
-        b = self.core.take(rows)
-        fresh = seen & torch.isinf(b["lowest"])
-        b["origin"] = torch.where(fresh, values, b["origin"])
-        y = (values - b["origin"]).to(torch.float32)
-        y = torch.where(seen, y, b["last"])
-        b["anchor_ms"] = torch.where(b["anchor_ms"] < 0, time_ms, b["anchor_ms"])
-        cell = torch.div(
-            time_ms - b["anchor_ms"] + b["cadence_ms"] // 2, b["cadence_ms"], rounding_mode="floor"
+        a = self.timetable.arrive(slots, time_ms, values, seen)
+        season_place = a.rows_of_season(3 * season.BINS)
+        rows, place, since, step, bin_place, profile_place = self._send(
+            np.int64,
+            (slots, self.core.capacity), (a.step % self.ring_length, 0), (a.since, -1), (a.step, 0),
+            (season_place[0], self.core.capacity * 3 * season.BINS),
+            (season_place[1], self.core.capacity * 3 * season.BINS),
+        )  # fmt: skip
+        y, season_steps, spread_weight, fast, slow, bin_share, profile_rate = self._send(
+            np.float32,
+            (values - a.origin, 0), (a.season_steps, season.BINS), (a.spread_weight, 0), (a.fast_rate, 0),
+            (a.slow_rate, 0), (a.bin_share, 0), (a.profile_rate, 0),
+        )  # fmt: skip
+        (origin,) = self._send(np.float64, (a.origin, 0))
+        seen_R, unjudged, known = self._send(
+            np.bool_, (seen, False), (a.good < scaling.UNJUDGED, True), (a.knows_season, False)
         )
-        b["step"] = b["step"] + 1
-        calendar = season.Calendar(b["season_steps"], cell)
 
-        dep_RH, valid_RH, ring_RH = self._arrived(rows, b, y, seen)
-        self._average(b, y, seen)
-        season.observe(b, calendar, y, seen)
-        x_RF, ago_RH, scale = self._features(b, calendar, y, seen)
-        b["last"] = y
-        b["lowest"] = torch.where(seen, torch.minimum(b["lowest"], y), b["lowest"])
-        b["highest"] = torch.where(seen, torch.maximum(b["highest"], y), b["highest"])
+        b = self.core.take(rows)
+        if not seen.all():
+            y = torch.where(seen_R, y, b["lags"][:, 0])
+        base = origin + y
+        dep_RH, valid_RH, past_RH = self._arrived(rows, place, since, y, seen_R)
+        if a.restarted.any():
+            (restarted,) = self._send(np.bool_, (a.restarted, False))
+            b["lags"] = torch.where(restarted[:, None], y[:, None], b["lags"])
+        # the first value is the origin: it is 0, as are the averages that it meets
+        scaling.update(
+            b, y - b["averages"][:, 1], y - b["lags"][:, 0], spread_weight,
+            unjudged if (a.good < scaling.UNJUDGED).any() else None,
+        )  # fmt: skip
+        b["averages"] = torch.addcmul(b["averages"], torch.stack([fast, slow], 1), y[:, None] - b["averages"])
+        if a.forgotten[0].size:
+            gone = (slots[a.forgotten[0]], a.forgotten[1])
+            season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
+        season.observe(
+            self.core,
+            torch.stack([bin_place, profile_place], 1),
+            torch.stack([bin_share, profile_rate], 1),
+            y,
+        )
+        scale = scaling.scale(b, base.to(torch.float32))
+        x16, ago_RH, offset = self._features(b, rows, y, seen_R, scale, known, season_steps, a)
+        b["lags"] = torch.cat([y[:, None], b["lags"][:, :-1]], 1)
+        b["lowest"] = torch.minimum(b["lowest"], torch.where(seen_R, y, float("inf")))
+        b["highest"] = torch.maximum(b["highest"], torch.where(seen_R, y, float("-inf")))
         self.core.put(rows, b)
-        at = torch.remainder(b["step"], self.ring_length)
-        self.rings["features"].index_put_((rows, at), x_RF.to(torch.float16))
-        self.rings["last"].index_put_((rows, at), y)
-        self.rings["scale"].index_put_((rows, at), scale)
+        place_R = rows * self.ring_length + place
+        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_R, x16)
+        self.rings["level"].view(-1, 2).index_copy_(0, place_R, torch.stack([y, scale], 1))
         return Wave(
-            rows=rows, num_rows=num_rows, step=b["step"], seen=seen, cell=cell, dep_RH=dep_RH,
-            valid_RH=valid_RH, ring_RH=ring_RH, x_RF=x_RF, last=y, scale=scale, block=b, calendar=calendar,
-            ago_RH=ago_RH, chunk=(b["step"] + 1 + b["stagger"]) // chunk,
-            chunk_ends=torch.remainder(b["step"] + 1 + b["stagger"], chunk) == 0,
+            rows=rows, num_rows=slots.size, arrival=a, step=step, seen=seen_R,
+            dep_RH=dep_RH, valid_RH=valid_RH, past_RH=past_RH, place_R=place_R,
+            # stored as float16, so computed from float16: a resumed run sees what the first run saw
+            x_RF=x16.to(torch.float32), base=base, last=y, scale=scale, lowest=b["lowest"],
+            highest=b["highest"], season_steps=season_steps, season_offset=offset, ago_RH=ago_RH,
         )  # fmt: skip
 
     def _arrived(
-        self, rows: Tensor, b: Mapping[str, Tensor], y: Tensor, seen: Tensor
+        self, rows: Tensor, place: Tensor, since: Tensor, y: Tensor, seen: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        origin_RH = b["step"][:, None] - self._ages
-        ring_RH = torch.remainder(origin_RH, self.ring_length)
-        rows_R1 = rows[:, None]
-        last, scale = self.rings["last"][rows_R1, ring_RH], self.rings["scale"][rows_R1, ring_RH]
-        valid = (origin_RH >= b["restart"][:, None]) & seen[:, None]
-        dep = torch.where(valid, (y[:, None] - last) / scale, torch.zeros_like(last))
-        return dep, valid, ring_RH
+        ring_RH = place[:, None] - self._ages
+        ring_RH = torch.where(ring_RH < 0, ring_RH + self.ring_length, ring_RH)
+        past_RH = ring_RH + rows[:, None] * self.ring_length
+        level = self.rings["level"].view(-1, 2).index_select(0, past_RH.view(-1)).view(*past_RH.shape, 2)
+        valid = (since[:, None] >= self._ages) & seen[:, None]
+        dep = torch.where(valid, (y[:, None] - level[..., 0]) / level[..., 1], 0.0)
+        return dep, valid, past_RH
 
-    def _average(self, b: dict[str, Tensor], y: Tensor, seen: Tensor) -> None:
-        restarted = (b["step"] == b["restart"]) & (b["step"] > SETTLED)
-        previous = torch.where(restarted, y, b["last"])
-        b["lags"] = torch.where(restarted[:, None], y[:, None], b["lags"])
-        season_steps = torch.where(
-            b["season_steps"] >= 2, b["season_steps"], torch.full_like(b["season_steps"], float(season.BINS))
-        )
-        first = b["good"] < 1
-        slow = torch.where(first, y, b["averages"][:, 1])
-        slow_rate = 1.0 / (SLOW_SEASONS * season_steps)
-        scaling.update(b, y - slow, y - previous, seen, slow_rate)
-        n = b["good"].clamp(min=1.0)[:, None]
-        rates = torch.stack([1.0 / (FAST_SEASONS * season_steps).clamp(min=1.0), slow_rate], 1)
-        rates = torch.maximum(rates, 1.0 / n)
-        averages = torch.where(first[:, None], y[:, None], b["averages"])
-        b["averages"] = torch.where(seen[:, None], averages + rates * (y[:, None] - averages), averages)
+    def _send(self, dtype: Any, *columns: tuple[npt.NDArray[Any], float]) -> tuple[Tensor, ...]:
+        """Host columns of one type to the device in one go; each with what fills it up to whole tiles."""
+        num = columns[0][0].size
+        block = np.empty((len(columns), num + -num % TILE), dtype)
+        for row, (column, filling) in zip(block, columns, strict=True):
+            row[:num] = column
+            row[num:] = filling
+        return torch.from_numpy(block).to(self.device, non_blocking=True).unbind(0)
 
     def _features(
-        self, b: dict[str, Tensor], calendar: season.Calendar, y: Tensor, seen: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        scale = scaling.scale(b, (y + b["origin"]).to(torch.float32))
-        known = calendar.has_season & (calendar.cell.to(torch.float32) >= calendar.steps)
-        ahead = leads(PROFILE_LEADS, self.horizon, calendar.steps)
-        now = torch.zeros_like(ahead[:, :1])
-        path = self._ages.to(torch.float32).expand(y.shape[0], self.horizon)
-        path = torch.remainder(path, calendar.steps[:, None])  # beyond a season: the same season again
-        # the profile at every step asked for, in one look-up
-        wanted = torch.cat([now, ahead, path], 1)
-        profile = season.profile_at(b, calendar, wanted, y)
-        ago = season.season_ago(b, calendar, wanted, profile)
-        profile_now, profile_ahead = profile[:, :1], profile[:, 1 : 1 + PROFILE_LEADS]
-        ago_now, ago_ahead = ago[:, :1], ago[:, 1 : 1 + PROFILE_LEADS : 2]
-        x = torch.cat(
+        self, b: Mapping[str, Tensor], rows: Tensor, y: Tensor, seen: Tensor, scale: Tensor, known: Tensor,
+        season_steps: Tensor, a: Arrival,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """(features `[R, F]` float16, ago_RH, season offset); lags are those before this reading."""
+        near = torch.cat([y[:, None] - b["lags"], y[:, None] - b["averages"]], 1)
+        near = near.div_(scale[:, None]).clamp_(-CLIP, CLIP)
+        flags = torch.stack([~seen, known], 1).to(torch.float32)
+        bias = torch.ones_like(flags[:, :1])
+        if not a.knows_season.any():
+            none = y.new_zeros(y.shape[0], BIAS - PROFILE.start)
+            x = torch.cat([flags, near, none, bias], 1).to(torch.float16)
+            return x, y.new_zeros(y.shape[0], self.horizon), torch.zeros_like(y)
+        bins, now, age = self._send(
+            np.int64,
+            (a.bins, season.BINS),
+            (a.now % (2 * a.bins), 0),
+            (np.minimum(a.now, 3 * season.BINS), 0),
+        )
+        width, phase = self._send(np.float32, (a.width, 1), (a.phase, 0))
+        calendar = season.Calendar(width=width, bins=bins, now=now, age=age, phase=phase)
+        ahead = leads(PROFILE_LEADS, self.horizon, season_steps)
+        wanted = [torch.zeros_like(ahead[:, :1]), ahead]
+        if self.needs_ago:  # beyond a season: the same season again
+            wanted.append(torch.remainder(self._path, season_steps[:, None]))
+        profile, ago = season.look_ahead(self.core, rows, calendar, torch.cat(wanted, 1), y)
+        profile_now, ago_now = profile[:, :1], ago[:, :1]
+        far = torch.cat(
             [
-                y[:, None] - b["lags"],
-                y[:, None] - b["averages"],
-                torch.where(known[:, None], y[:, None] - profile_now, 0.0),
-                torch.where(known[:, None], profile_ahead - profile_now, 0.0),
-                torch.where(known[:, None], y[:, None] - ago_now, 0.0),
-                torch.where(known[:, None], ago_ahead - ago_now, 0.0),
+                y[:, None] - profile_now,
+                profile[:, 1 : 1 + PROFILE_LEADS] - profile_now,
+                y[:, None] - ago_now,
+                ago[:, 1 : 1 + PROFILE_LEADS : 2] - ago_now,
             ],
             1,
         )
-        x = (x / scale[:, None]).clamp(-CLIP, CLIP)
-        flags = torch.stack([torch.ones_like(scale), (~seen).to(x.dtype), known.to(x.dtype)], 1)
-        b["lags"] = torch.cat([y[:, None], b["lags"][:, :-1]], 1)
-        ago_path = ago[:, 1 + PROFILE_LEADS :]
-        offset = y - ago_now[:, 0]
-        ago_RH = torch.where(
-            known[:, None], (ago_path - ago_now) / scale[:, None], torch.zeros_like(ago_path)
-        )
-        b["season_offset"] = torch.where(known, offset / scale, torch.zeros_like(scale))
-        # stored as float16, so computed from float16: a resumed run sees what the first run saw
-        return torch.cat([x, flags], 1).to(torch.float16).to(torch.float32), ago_RH, scale
+        far = torch.where(known[:, None], far.div_(scale[:, None]).clamp_(-CLIP, CLIP), 0.0)
+        ago_RH = (ago[:, 1 + PROFILE_LEADS :] - ago_now) / scale[:, None]
+        ago_RH = torch.where(known[:, None], ago_RH, 0.0)
+        offset = torch.where(known, (y - ago_now[:, 0]) / scale, 0.0)
+        return torch.cat([flags, near, far, bias], 1).to(torch.float16), ago_RH, offset

@@ -38,7 +38,7 @@ class Network:
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self.layers = [cell(inputs if k == 0 else hidden, hidden) for k in range(layers)]
+        self.layers = [cell(inputs if k == 0 else hidden, hidden, passes_on=k > 0) for k in range(layers)]
         self.hidden = hidden
         self.horizon = horizon
         head = {"wo": (hidden, horizon), "skip": (inputs, horizon), "bo": (horizon,)}
@@ -55,6 +55,14 @@ class Network:
         self.gradient = torch.zeros_like(self.weights)
         self._bind("w", self.weights)
         self._bind("g", self.gradient)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make what is derived from the weights anew; called after each change of them."""
+        for layer in self.layers:
+            layer.prepare()
+        missing = -self.horizon % WHOLE_COLUMNS
+        self._wide = [torch.nn.functional.pad(self.head[name], (0, missing)) for name in ("bo", "skip", "wo")]
 
     def _bind(self, which: str, flat: Tensor) -> None:
         head: dict[str, Tensor] = {}
@@ -98,11 +106,8 @@ class Network:
         """Departures `[R, H]` in units of scale, from the state after this reading."""
         last = self.layers[-1].state_width
         h = state[:, state.shape[1] - last :][:, : self.hidden]
-        wo, skip, bo = self.head["wo"], self.head["skip"], self.head["bo"]
-        missing = -self.horizon % WHOLE_COLUMNS
-        if missing:
-            wo, skip, bo = (torch.nn.functional.pad(w, (0, missing)) for w in (wo, skip, bo))
-        return torch.addmm(torch.addmm(bo, x_RF, skip), h, wo)[:, : self.horizon].contiguous()
+        bo, skip, wo = self._wide
+        return torch.addmm(bo, x_RF, skip).addmm_(h, wo)[:, : self.horizon].contiguous()
 
     def accumulate(
         self, x_KRF: Tensor, state: Tensor, target_KRH: Tensor, weight_KRH: Tensor, delta: float
@@ -119,7 +124,7 @@ class Network:
             inputs.append(h)
             tapes.append(saved)
         k, r, d = inputs[-1].shape
-        flat_h, flat_x = inputs[-1].view(k * r, d), x_KRF.reshape(k * r, -1)
+        flat_h, flat_x = inputs[-1].reshape(k * r, d), x_KRF.reshape(k * r, -1)
         direct = torch.addmm(self.head["bo"], flat_x, self.head["skip"])
         error = torch.addmm(direct, flat_h, self.head["wo"]) - target_KRH.reshape(k * r, -1)
         weight = weight_KRH.reshape(k * r, -1)
@@ -129,10 +134,11 @@ class Network:
         self.head_gradient["wo"].addmm_(flat_h.t(), dy)
         self.head_gradient["skip"].addmm_(flat_x.t(), dy)
         self.head_gradient["bo"].add_(dy.sum(0))
-        dh = torch.mm(dy, self.head["wo"].t()).view(k, r, d)
+        dh: Tensor | None = torch.mm(dy, self.head["wo"].t()).view(k, r, d)
         for layer, x, saved in zip(
             reversed(self.layers), reversed(inputs[:-1]), reversed(tapes), strict=True
         ):
+            assert dh is not None
             dh = layer.backward(x, dh, saved)
         return loss
 

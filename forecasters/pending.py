@@ -30,19 +30,19 @@ class Pending:
             device,
         )
 
-    def _places(self, step: Tensor) -> Tensor:
+    def places(self, step: Tensor) -> Tensor:
+        """Where `[R, Q]` the forecasts due at `step` lie, and those made now will."""
         return self.starts + torch.remainder(step[:, None], self.steps)
 
-    def due(self, rows: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """(means `[R, E, Q]`, half-widths `[R, E', Q]`) of the forecasts whose target is `step`."""
-        places = self._places(step)
+    def due(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """(means `[R, E, Q]`, half-widths `[R, E', Q]`) of the forecasts whose target is that step."""
         rows = rows[:, None]
         mean, half = self.fields["mean"][rows, places], self.fields["half"][rows, places]
         return mean.float().transpose(1, 2), half.float().transpose(1, 2)
 
-    def put(self, rows: Tensor, step: Tensor, mean_REQ: Tensor, half_REQ: Tensor) -> None:
-        """Keep what was forecast after the reading `step`; its targets are step + 1, step + 2 …"""
-        places, rows = self._places(step), rows[:, None]
+    def put(self, rows: Tensor, places: Tensor, mean_REQ: Tensor, half_REQ: Tensor) -> None:
+        """Keep what was forecast after that step's reading; its targets are step + 1, step + 2 …"""
+        rows = rows[:, None]
         for name, t in (("mean", mean_REQ), ("half", half_REQ)):
             kept = t.transpose(1, 2).clamp(-FINITE, FINITE).to(torch.float16)
             self.fields[name].index_put_((rows, places), kept)

@@ -18,12 +18,13 @@ from forecasters.cells import Cell
 from forecasters.chunks import Batch, Chunks
 from forecasters.fields import Field, Fields
 from forecasters.forecaster import Forecaster
-from forecasters.memory import BIAS, NUM_FEATURES, Memory, Wave
+from forecasters.memory import NET_FEATURES, Memory, Wave
 from forecasters.network import Adam, Network
 from forecasters.steps import interpolation, scored_steps
 
 Tensor = torch.Tensor
 
+NUM_INPUTS = NET_FEATURES.stop
 HUBER_DELTA = 3.0
 EARLY_UPDATES = 500
 
@@ -69,9 +70,7 @@ class Recurrent(Forecaster):
         self.chunks = chunks
         self.options = options
         horizon = memory.horizon
-        self.network = Network(
-            cell, NUM_FEATURES - 1, options.hidden, options.layers, horizon, generator, device
-        )
+        self.network = Network(cell, NUM_INPUTS, options.hidden, options.layers, horizon, generator, device)
         self.parameters = self.network.num_parameters
         self.adam = Adam(self.network.weights, clip=options.clip)
         self.loss = torch.zeros((), device=device)
@@ -81,46 +80,41 @@ class Recurrent(Forecaster):
         num_scored = len(scored_steps(horizon))
         self.fields = Fields(
             {
-                "state": Field((width,)),
+                "state": Field((width,), apart=True),
                 "states": Field((self.kept, width), torch.float16),
-                "gate_cross": Field((num_scored,)),
-                "gate_square": Field((num_scored,)),
+                "gate": Field((2, num_scored), apart=True),  # cross products and squares
             },
             device,
         )
         self.pool_state = torch.zeros(chunks.pool, width, dtype=torch.float16, device=device)
         self._interpolation = interpolation(horizon, device)
 
-    @staticmethod
-    def _inputs(x: Tensor) -> Tensor:
-        """All features but the constant one: every layer has a bias of its own."""
-        return torch.cat([x[..., :BIAS], x[..., BIAS + 1 :]], -1)
-
     def observe(self, wave: Wave) -> None:
         """Advance the state by one cell step, and keep it where a chunk ends."""
         state = self.fields["state"].index_select(0, wave.rows)
-        state = self.network.step(self._inputs(wave.x_RF), state)
+        state = self.network.step(wave.x_RF[:, NET_FEATURES], state)
         self.fields["state"].index_copy_(0, wave.rows, state)
-        rows = torch.where(wave.chunk_ends, wave.rows, torch.full_like(wave.rows, self.fields.capacity))
-        at = torch.remainder(wave.chunk, self.kept)
-        self.fields["states"].index_put_((rows, at), state.to(torch.float16))
+        ends, at = self.chunks.ends(wave)
+        if ends.numel():
+            kept = state.index_select(0, ends).to(torch.float16)
+            places = wave.rows[ends] * self.kept + at
+            self.fields["states"].view(-1, state.shape[1]).index_copy_(0, places, kept)
 
     def forecast(self, wave: Wave) -> Tensor:
         """The raw correction to the last value, before the gate."""
-        return self.network.output(self._inputs(wave.x_RF), self.fields["state"].index_select(0, wave.rows))
+        state = self.fields["state"].index_select(0, wave.rows)
+        return self.network.output(wave.x_RF[:, NET_FEATURES], state)
 
     def learn_gate(self, rows: Tensor, correction_RQ: Tensor, dep_RQ: Tensor, valid_RQ: Tensor) -> None:
         """Two running sums per series and step: ridge regression of departures on corrections."""
-        keep = torch.where(valid_RQ, self.options.gate_forgetting, 1.0)
-        weight = valid_RQ.to(torch.float32)
-        for name, other in (("gate_cross", dep_RQ), ("gate_square", correction_RQ)):
-            old = self.fields[name].index_select(0, rows)
-            self.fields[name].index_copy_(0, rows, old * keep + weight * correction_RQ * other)
+        old = self.fields["gate"].index_select(0, rows)
+        new = torch.stack([dep_RQ, correction_RQ], 1) * correction_RQ[:, None]
+        new = torch.add(new, old, alpha=self.options.gate_forgetting)
+        self.fields["gate"].index_copy_(0, rows, torch.where(valid_RQ[:, None], new, old))
 
     def gate(self, rows: Tensor) -> Tensor:
         """The share `[R, H]` in [0, 1] of the correction that has earned belief; 0 for a fresh series."""
-        cross = self.fields["gate_cross"].index_select(0, rows)
-        square = self.fields["gate_square"].index_select(0, rows)
+        cross, square = self.fields["gate"].index_select(0, rows).unbind(1)
         return torch.mm((cross / (square + self.options.gate_ridge)).clamp(0.0, 1.0), self._interpolation)
 
     def learn(self, batch: Batch) -> None:
@@ -133,11 +127,12 @@ class Recurrent(Forecaster):
         states = torch.nn.functional.pad(states, (0, 0, 0, missing))
         if batch.kept_at.numel():
             self.pool_state[batch.kept_at] = fresh[batch.kept_from]
-        x = self._inputs(batch.x_KBF)
+        x = batch.x_KBF[..., NET_FEATURES]
         self.loss = self.network.accumulate(x, states, batch.target_KBH, batch.weight_KBH, HUBER_DELTA)
         rate = options.early_rate if self.updates < EARLY_UPDATES else options.rate
         self.updates += 1
         self.adam.apply(self.network.gradient, self.loss, rate)
+        self.network.refresh()
 
     def rebuild(self, rows: Tensor, steps: Tensor) -> None:
         """Set the state of `rows` by running over what the ring still holds, from a zero state."""
@@ -145,7 +140,7 @@ class Recurrent(Forecaster):
         length = self.memory.ring_length
         for back in range(length - 1, -1, -1):
             at = steps - back
-            x = self._inputs(self.memory.rings["features"][rows, torch.remainder(at, length)].float())
+            x = self.memory.rings["features"][rows, torch.remainder(at, length), NET_FEATURES].float()
             state = torch.where((at >= 0)[:, None], self.network.step(x, state), state)
         self.fields["state"].index_copy_(0, rows, state)
 
@@ -162,6 +157,7 @@ class Recurrent(Forecaster):
             if state[name].shape != own.shape:
                 raise ValueError(f"{name}: expected {tuple(own.shape)}, found {tuple(state[name].shape)}")
             own.copy_(state[name])
+        self.network.refresh()
         self.updates = int(state["updates"])
         self.loss = state["loss"].to(self.loss.device).clone()
         prefix = "adam."

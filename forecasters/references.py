@@ -39,5 +39,5 @@ class SeasonalNaive(Forecaster):
         self.ages = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)
 
     def forecast(self, wave: Wave) -> Tensor:
-        decay = torch.exp(-self.ages / (OFFSET_SEASONS * wave.calendar.steps)[:, None])
-        return wave.ago_RH - (1.0 - decay) * wave.block["season_offset"][:, None]
+        decay = torch.exp(-self.ages / (OFFSET_SEASONS * wave.season_steps)[:, None])
+        return wave.ago_RH - (1.0 - decay) * wave.season_offset[:, None]

@@ -417,7 +417,7 @@ def test_one_sentinel_value_stops_neither_the_series_nor_its_neighbours(name: st
     for net in bank.nets:
         assert float(state[f"shared.{net}.adam.skipped"]) == 0
         assert float(state[f"shared.{net}.adam.applied"]) > float(before[f"shared.{net}.adam.applied"])
-    allowed = ("recent", "pool_target", "smallest_difference")  # NaN or infinity means "none yet" there
+    allowed = ("season", "pool_target", "smallest_difference")  # NaN or infinity means "none yet" there
     bad = [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     assert [k for k in bad if not k.endswith(allowed)] == []
 

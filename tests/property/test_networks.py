@@ -35,6 +35,7 @@ def paired(
     generator = torch.Generator().manual_seed(seed)
     network = Network(cell, INPUTS, HIDDEN, layers, HORIZON, generator, torch.device("cpu"))
     network.weights.add_(0.3 * torch.randn(network.weights.shape, generator=generator))
+    network.refresh()
     module = reference(INPUTS, HIDDEN, layers)
     copy_weights(network, module)
     x_KRF = torch.randn(CHUNK, ROWS, INPUTS, generator=generator)
