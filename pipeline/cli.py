@@ -11,6 +11,7 @@ import click
 
 from pipeline.bench_command import bench
 from pipeline.config import ConfigError, load_config, suggest
+from pipeline.config_command import config as config_commands
 from pipeline.sources.dialect import TableError, TableOptions
 
 FAILED, REFUSED, STOPPED = 1, 2, 130
@@ -209,6 +210,7 @@ def backtest(
 
 
 main.add_command(bench)
+main.add_command(config_commands)
 
 
 if __name__ == "__main__":

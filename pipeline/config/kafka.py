@@ -53,7 +53,9 @@ class KafkaConfig(Section):
     max_poll_records: int = Field(
         default=5_000, ge=1, le=1_000_000, description="Messages taken in one poll, at most."
     )
-    compression: Literal["none", "gzip", "lz4", "zstd"] = Field(default="lz4", description="Of what is sent.")
+    compression: Literal["none", "gzip", "lz4", "zstd"] = Field(
+        default="lz4", description="How messages that are sent are compressed."
+    )
     api_version: str | None = Field(
         default=None,
         pattern=r"^[0-9]+(\.[0-9]+)+$",
@@ -62,7 +64,7 @@ class KafkaConfig(Section):
     )
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="Of the connection to the brokers."
+        default="PLAINTEXT", description="How the connection to the brokers is secured."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = Field(
         default=None,
@@ -70,20 +72,24 @@ class KafkaConfig(Section):
         examples=["SCRAM-SHA-512"],
     )
     sasl_username: Text | None = Field(
-        default=None, description="For PLAIN and SCRAM-SHA-….", examples=["gatecast"]
+        default=None, description="User name for PLAIN and SCRAM.", examples=["gatecast"]
     )
     sasl_password: SecretStr | None = Field(
-        default=None, min_length=1, description="For PLAIN and SCRAM-SHA-…."
+        default=None, min_length=1, description="Password for PLAIN and SCRAM."
     )
     oauth_token_url: Text | None = Field(
         default=None,
         description="For OAUTHBEARER: where tokens are fetched (client credentials).",
         examples=["https://login.example.com/oauth2/token"],
     )
-    oauth_client_id: Text | None = Field(default=None, description="For OAUTHBEARER.", examples=["gatecast"])
-    oauth_client_secret: SecretStr | None = Field(default=None, min_length=1, description="For OAUTHBEARER.")
+    oauth_client_id: Text | None = Field(
+        default=None, description="Id of this client, for OAUTHBEARER.", examples=["gatecast"]
+    )
+    oauth_client_secret: SecretStr | None = Field(
+        default=None, min_length=1, description="Secret of this client, for OAUTHBEARER."
+    )
     oauth_scope: Text | None = Field(
-        default=None, description="For OAUTHBEARER, where the server asks for one.", examples=["kafka"]
+        default=None, description="Scope for OAUTHBEARER, where the server asks for one.", examples=["kafka"]
     )
     ssl_ca_file: Text | None = Field(
         default=None,
@@ -97,11 +103,11 @@ class KafkaConfig(Section):
     )
     ssl_key_file: Text | None = Field(
         default=None,
-        description="Its key (PEM). Left out: in ssl_cert_file.",
+        description="Key of that certificate (PEM). Left out: it is in ssl_cert_file.",
         examples=["/etc/gatecast/tls.key"],
     )
     ssl_key_password: SecretStr | None = Field(
-        default=None, min_length=1, description="Opens an encrypted key."
+        default=None, min_length=1, description="Password of an encrypted key."
     )
 
     forecasts_topic: Text = Field(default="gatecast.forecasts", description="Where forecasts are sent.")
@@ -114,20 +120,20 @@ class KafkaConfig(Section):
         default=4,
         ge=1,
         le=10_000,
-        description="Of topics that `topics create` makes: at least 250 series a partition learn best.",
+        description="Partitions of topics that `topics create` makes; 250 series or more in each learn best.",
     )
     replication: int | None = Field(
         default=None,
         ge=1,
         le=100,
-        description="Of topics that `topics create` makes. Left out: what the brokers are set to.",
+        description="Copies of topics that `topics create` makes. Left out: what the brokers are set to.",
         examples=[3],
     )
     retention_hours: int = Field(
         default=168,
         ge=1,
         le=876_000,
-        description="Of topics that `topics create` makes; backlogs must fit in it.",
+        description="How long topics that `topics create` makes keep messages; a backlog has to fit in.",
     )
 
     @property

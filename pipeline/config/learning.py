@@ -24,7 +24,7 @@ class ForecastersConfig(Section):
         description="Which forecast: naive, seasonal_naive, linear, rnn, lstm, gru, and blend of the others.",
         examples=[["rnn", "lstm"]],
     )
-    horizon: int = Field(default=24, ge=1, le=10_000, description="Steps ahead.")
+    horizon: int = Field(default=24, ge=1, le=10_000, description="How many steps ahead are forecast.")
     hidden: int = Field(
         default=64, ge=1, le=4_096, description="Units in each layer of the recurrent forecasters."
     )
@@ -39,10 +39,15 @@ class ForecastersConfig(Section):
         json_schema_extra={"default": BLEND},
     )
     seed: int = Field(
-        default=0, ge=0, le=2**63 - 1, description="Of everything random; each partition derives its own."
+        default=0,
+        ge=0,
+        le=2**63 - 1,
+        description="Seed of everything random; each partition derives its own.",
     )
     device: str = Field(
-        default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N."
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
+        description="Where to compute: auto (a GPU where there is one), cpu, cuda or cuda:N.",
     )
 
     @field_validator("names")

@@ -66,9 +66,11 @@ class ForecastsConfig(Section):
         examples=[["champion", "rnn"]],
     )
     steps: Literal["all"] | Steps = Field(
-        default="all", description="Which steps ahead are sent.", examples=[[1, 6, 24]]
+        default="all", description="Steps ahead that are sent.", examples=[[1, 6, 24]]
     )
-    every: int = Field(default=1, ge=1, le=1_000_000, description="Only every so many readings of a series.")
+    every: int = Field(
+        default=1, ge=1, le=1_000_000, description="Send those made at every so many steps of a series."
+    )
 
 
 class MetricsConfig(Section):
@@ -80,11 +82,11 @@ class MetricsConfig(Section):
         examples=[["boiler/*"]],
     )
     series_forecasters: Annotated[Texts, Field(min_length=1)] = Field(
-        default=("rnn", "lstm"), description="Of whom the forecasts of shown series are exported."
+        default=("rnn", "lstm"), description="Forecasters whose forecasts of shown series are exported."
     )
     series_steps: Steps | None = Field(
         default=None,
-        description="For which steps ahead. Left out: 1 and the horizon.",
+        description="Steps ahead that are exported for them. Left out: 1 and the horizon.",
         examples=[[1, 24]],
     )
     max_series: int = Field(
@@ -104,10 +106,12 @@ class CheckpointsConfig(Section):
         examples=["s3://bucket/gatecast"],
     )
     interval_s: int = Field(
-        default=60, ge=1, le=86_400, description="Between two checkpoints of a partition."
+        default=60, ge=1, le=86_400, description="Time between two checkpoints of a partition."
     )
-    keep: int = Field(default=3, ge=1, le=1_000, description="The newest so many of a partition stay.")
-    daily_days: int = Field(default=7, ge=0, le=3_650, description="And one a day for so many days.")
+    keep: int = Field(
+        default=3, ge=1, le=1_000, description="So many of the newest checkpoints of a partition stay,"
+    )
+    daily_days: int = Field(default=7, ge=0, le=3_650, description="and one a day for so many days.")
 
 
 class ServerConfig(Section):
@@ -121,12 +125,14 @@ class ServerConfig(Section):
         examples=["/etc/gatecast/tls.crt"],
     )
     tls_key_file: Text | None = Field(
-        default=None, description="Its key (PEM).", examples=["/etc/gatecast/tls.key"]
+        default=None, description="Key of that certificate (PEM).", examples=["/etc/gatecast/tls.key"]
     )
     username: Text | None = Field(
-        default=None, description="For basic authentication, with password.", examples=["prometheus"]
+        default=None, description="User name for basic authentication.", examples=["prometheus"]
     )
-    password: SecretStr | None = Field(default=None, min_length=1, description="For basic authentication.")
+    password: SecretStr | None = Field(
+        default=None, min_length=1, description="Password for basic authentication."
+    )
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
@@ -143,6 +149,6 @@ class LogConfig(Section):
     """Section `log`."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least that is logged."
+        default="info", description="The least severe messages that are logged."
     )
     format: Literal["text", "json"] = Field(default="text", description="json: an object a line.")

@@ -12,7 +12,7 @@ DAY_S = 86_400
 
 
 class FieldsConfig(Section):
-    """Section `readings.fields`: where the parts of a reading lie; each has a place of its own in each format."""
+    """Section `readings.fields`: where the parts of a reading lie if not where its format has them."""
 
     series: Text | None = Field(
         default=None,
@@ -71,8 +71,8 @@ class ReadingsConfig(Section):
     )
     time_unit: Literal["auto", "s", "ms", "us", "ns", "rfc3339"] | None = Field(
         default=None,
-        description="Of times that are numbers; auto tells by their size, rfc3339 takes texts only. Left out: "
-        "ns for influx, auto for the others.",
+        description="Unit of times that are numbers; auto tells by their size, rfc3339 takes texts only. "
+        "Left out: ns for influx, auto for the others.",
         examples=["ms"],
     )
     decimal: Literal[".", ","] = Field(default=".", description="Decimal sign of numbers that come as text.")
@@ -88,7 +88,9 @@ class ReadingsConfig(Section):
         le=1_000,
         description="So many first readings of a series give its cadence, by their median gap.",
     )
-    season_ms: int = Field(default=86_400_000, ge=1, description="Season of the series, never inferred.")
+    season_ms: int = Field(
+        default=86_400_000, ge=1, description="Length of the season of the series; it is never inferred."
+    )
     max_gap: int = Field(
         default=24,
         ge=0,
@@ -104,7 +106,7 @@ class ReadingsConfig(Section):
         description="Wait so long for readings out of order. Holds every forecast back by as much.",
     )
     max_ahead_s: int = Field(
-        default=600,
+        default=3_600,
         ge=0,
         description="Readings further ahead of the broker's timestamp than this are rejected.",
     )
@@ -123,7 +125,9 @@ class ReadingsConfig(Section):
         description="A series silent for so long (by the shard's clock) is forgotten.",
     )
     max_series: int = Field(
-        default=100_000, ge=1, description="In each partition; readings of further series are rejected."
+        default=100_000,
+        ge=1,
+        description="Series in each partition, at most; readings of further ones are rejected.",
     )
     max_message_bytes: int = Field(
         default=4 << 20, ge=1_024, description="Longer messages are rejected unread."
