@@ -86,7 +86,12 @@ class SeriesFile:
             raise ConfigError(
                 f"{place}: expected version {VERSION}, found {version!r}; it was written by a newer gatecast"
             )
-        return cls(tuple(_read_row(place, number, row) for number, row in enumerate(rows, start=1)))
+        try:
+            return cls(tuple(_read_row(place, number, row) for number, row in enumerate(rows, start=1)))
+        except (KeyError, TypeError, AttributeError):
+            raise ConfigError(
+                f"{place}: expected rows of known columns, found others; it is damaged"
+            ) from None
 
     def _join(self, fitting: Sequence[int]) -> SeriesProfile:
         settings: dict[str, Any] = {}
@@ -111,7 +116,7 @@ def read_series_file(path: str | os.PathLike[str]) -> SeriesFile:
     except OSError as error:
         raise ConfigError(f"{name}: expected a readable series file ({error.strerror})") from error
     except TableError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(str(error).replace("name its --encoding", "save it as UTF-8")) from error
     lines = text.splitlines(keepends=True)
     above = next((n for n, line in enumerate(lines) if not _NO_HEADER.match(line)), None)
     if above is None:

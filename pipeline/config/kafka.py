@@ -68,7 +68,7 @@ class KafkaConfig(Section):
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = Field(
         default=None,
-        description="How to log in, with a security_protocol of SASL_…",
+        description="How to log in, where security_protocol begins with SASL_.",
         examples=["SCRAM-SHA-512"],
     )
     sasl_username: Text | None = Field(

@@ -109,9 +109,11 @@ class CheckpointsConfig(Section):
         default=60, ge=1, le=86_400, description="Time between two checkpoints of a partition."
     )
     keep: int = Field(
-        default=3, ge=1, le=1_000, description="So many of the newest checkpoints of a partition stay,"
+        default=3, ge=1, le=1_000, description="So many of the newest checkpoints of each partition stay."
     )
-    daily_days: int = Field(default=7, ge=0, le=3_650, description="and one a day for so many days.")
+    daily_days: int = Field(
+        default=7, ge=0, le=3_650, description="Beside them, one checkpoint a day stays for so many days."
+    )
 
 
 class ServerConfig(Section):
