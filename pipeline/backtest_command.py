@@ -4,16 +4,12 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 
 from pipeline.backtest import (
-    DEFAULT_COVERAGE,
-    DEFAULT_FORECASTERS,
-    DEFAULT_HORIZON,
     BacktestOptions,
     Outcome,
     build_bank,
@@ -31,7 +27,7 @@ DEFAULT_SCORE_FROM = 0.25
 def run_command(
     files: Sequence[str],
     table: TableOptions,
-    config: Config | None,
+    config: Config,
     *,
     forecasters: str | None,
     horizon: int | None,
@@ -40,8 +36,8 @@ def run_command(
     score_from: float | None,
     scale: str,
     partitions: int,
-    seed: int,
-    device: str,
+    seed: int | None,
+    device: str | None,
     json_path: str | None,
     forecasts: str | None,
 ) -> None:
@@ -51,11 +47,11 @@ def run_command(
     start = find_score_from(warmup, score_from, scale)
     names = tuple(name.strip() for name in forecasters.split(",")) if forecasters is not None else None
     options = dataclasses.replace(
-        resolve_options(config or Config(), names, horizon),
+        resolve_options(config, names, horizon),
         scale=scale,
         partitions=partitions,
-        seed=seed,
-        device=device,
+        seed=config.forecasters.seed if seed is None else seed,
+        device=device or config.forecasters.device,
         forecasts=forecasts,
     )
     for path in (json_path, forecasts):
@@ -63,7 +59,7 @@ def run_command(
             raise ConfigError(
                 f"{path}: expected a file in a folder that exists; make {Path(path).parent} first"
             )
-    build_bank(options, seed)  # refuses what can't be built before a large file is read
+    build_bank(options, options.seed)  # refuses what can't be built before a large file is read
     notes = Console(stderr=True, highlight=False)
     history = read_history(files, table, rows=rows, warmup=warmup, score_from=start)
     for note in history.assumed:
@@ -102,16 +98,21 @@ def find_score_from(warmup: float, score_from: float | None, scale: str) -> floa
 
 
 def resolve_options(config: Config, names: tuple[str, ...] | None, horizon: int | None) -> BacktestOptions:
-    """Defaults, over them the file, over that the command line."""
-    read, learn, models = config.readings, config.learning, config.forecasters
-    intake = {key: value for key, value in dataclasses.asdict(read).items() if value is not None}
-    build: dict[str, Any] = {**dataclasses.asdict(learn), "hidden": models.hidden, "layers": models.layers}
+    """Defaults, over them the configuration, over that the command line.
+
+    What the configuration leaves out keeps the default of what it configures.
+    """
+    models = config.forecasters
+    known = {part.name for part in dataclasses.fields(IntakeOptions)}
     return BacktestOptions(
-        forecasters=names or models.names or DEFAULT_FORECASTERS,
-        horizon=horizon or models.horizon or DEFAULT_HORIZON,
-        coverage=DEFAULT_COVERAGE if models.coverage is None else models.coverage,
-        intake=IntakeOptions(**intake),
-        build={key: value for key, value in build.items() if value is not None},
+        forecasters=names or models.names,
+        horizon=horizon or models.horizon,
+        coverage=models.coverage,
+        intake=IntakeOptions(**config.readings.model_dump(include=known, exclude_unset=True)),
+        build={
+            **config.learning.model_dump(exclude_unset=True),
+            **models.model_dump(include={"hidden", "layers"}, exclude_unset=True),
+        },
     )
 
 

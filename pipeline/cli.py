@@ -11,6 +11,7 @@ import click
 
 from pipeline.bench_command import bench
 from pipeline.config import ConfigError, load_config, suggest
+from pipeline.config_command import config as config_commands
 from pipeline.sources.dialect import TableError, TableOptions
 
 FAILED, REFUSED, STOPPED = 1, 2, 130
@@ -167,8 +168,8 @@ OUT_FILE = click.Path(dir_okay=False, writable=True)
 )
 @click.option("--partitions", type=click.IntRange(min=1), default=1, show_default=True, help="Shards.")
 @click.option("--config", type=click.Path(), help="TOML file; options given here win over it.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of everything random. [default: 0]")
+@click.option("--device", help="auto, cpu or cuda. [default: auto]")
 @click.option("--json", "json_path", type=OUT_FILE, metavar="OUT", help="Write all figures as JSON.")
 @click.option("--forecasts", type=OUT_FILE, metavar="OUT.parquet", help="Write every forecast.")
 @table_options
@@ -205,10 +206,11 @@ def backtest(
         time_zone=time_zone,
         units_row=units_row,
     )
-    run_command(files, table, load_config(config) if config else None, **settings)
+    run_command(files, table, load_config(config), **settings)
 
 
 main.add_command(bench)
+main.add_command(config_commands)
 
 
 if __name__ == "__main__":
