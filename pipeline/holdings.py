@@ -1,0 +1,57 @@
+"""What a worker holds of one partition, from its assignment until it goes to another worker."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from pipeline.codec import Codec
+from pipeline.engine.shard import Shard
+from pipeline.ports import Partition, Position, TopicFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A shard ready to read on from `position.offset`; `position` is committed first where `is_fresh`."""
+
+    shard: Shard
+    codec: Codec
+    facts: TopicFacts
+    position: Position
+    is_fresh: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The partition can't be served until somebody does what the sentence says."""
+
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Holding:
+    """Loading until `loaded` is done, then running unless it was refused; frozen on its way out."""
+
+    partition: Partition
+    loading: Future[Loaded | Refused]
+    loaded: Loaded | None = None
+    next_offset: int = -1
+    """Of the next message that the shard has not seen."""
+    committed: Position | None = None
+    writing: Future[Position] | None = None
+    """A checkpoint on its way; to be committed once it is written."""
+    saved_at_s: float = 0.0
+    """Monotonic time of the last snapshot."""
+    is_frozen: bool = False
+    told: dict[str, int] = field(default_factory=dict)
+    """Counts by fate that the observer has been told."""
+
+    @property
+    def is_running(self) -> bool:
+        return self.loaded is not None and not self.is_frozen
+
+    @property
+    def shard(self) -> Shard:
+        assert self.loaded is not None
+        return self.loaded.shard
