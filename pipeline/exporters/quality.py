@@ -108,7 +108,11 @@ class Quality:
         count_L = scored_NL.sum(axis=0)
         self._scored.values.reshape(self._shape)[:] += count_L
         self._add_errors(size_NEL, valid_NEL)
-        self._add_intervals(scores, error_NEL, valid_NEL, count_L)
+        self._add_misses(np.take(scores.missed, self._at_L, axis=2) & valid_NEL, error_NEL < 0)
+        width_NEL = np.fmin(np.take(scores.width, self._at_L, axis=2), np.float32(LARGEST_ERROR))
+        widths_EL2 = self._width.values.reshape(*self._shape, 2)
+        widths_EL2[..., 0] += _sum_rows(np.where(valid_NEL, width_NEL, np.float32(0.0)))
+        widths_EL2[..., 1] += count_L
 
     def _add_errors(self, size_NEL: Float32Array, valid_NEL: BoolArray) -> None:
         """A float's exponent tells between which powers of two it lies; one bit less, and a power of two
@@ -116,26 +120,18 @@ class Quality:
         low, high = catalogue.ERROR_EXPONENTS
         bits = np.ascontiguousarray(size_NEL, np.float32).view(np.int32) - 1
         bucket = (bits >> FLOAT32_MANTISSA_BITS) - (FLOAT32_BIAS - 1 + low)
-        num = high - low + 2
-        cells = np.arange(self._shape[0] * self._shape[1]).reshape(self._shape) * num
-        place = np.clip(bucket, 0, num - 1) + cells
-        counts = np.bincount(place[valid_NEL], minlength=cells.size * num)
-        self._error.values[:, :-1] += counts.reshape(cells.size, num)
-        self._error.values[:, -1] += size_NEL.sum(axis=0, dtype=np.float64).reshape(-1)
+        num, cells = high - low + 2, self._shape[0] * self._shape[1]
+        first_EL = np.arange(cells, dtype=np.int32).reshape(self._shape) * np.int32(num)
+        place = np.where(valid_NEL, np.clip(bucket, 0, num - 1) + first_EL, cells * num)
+        counts = np.bincount(place.reshape(-1), minlength=cells * num + 1)[:-1]  # the last: not scored
+        self._error.values[:, :-1] += counts.reshape(cells, num)
+        self._error.values[:, -1] += _sum_rows(size_NEL).reshape(-1)
 
-    def _add_intervals(
-        self, scores: Scores, error_NEL: Float32Array, valid_NEL: BoolArray, count_L: Int64Array
-    ) -> None:
-        missed_NEL = np.take(scores.missed, self._at_L, axis=2) & valid_NEL
-        below_NEL = missed_NEL & (error_NEL < 0)
+    def _add_misses(self, missed_NEL: BoolArray, low_NEL: BoolArray) -> None:
         misses_EL2 = self._misses.values.reshape(*self._shape, 2)
-        below_EL = below_NEL.sum(axis=0)
+        below_EL = _sum_rows(missed_NEL & low_NEL)
         misses_EL2[..., 0] += below_EL
-        misses_EL2[..., 1] += missed_NEL.sum(axis=0) - below_EL
-        width_NEL = np.fmin(np.take(scores.width, self._at_L, axis=2), np.float32(LARGEST_ERROR))
-        widths_EL2 = self._width.values.reshape(*self._shape, 2)
-        widths_EL2[..., 0] += np.where(valid_NEL, width_NEL, 0.0).sum(axis=0, dtype=np.float64)
-        widths_EL2[..., 1] += count_L
+        misses_EL2[..., 1] += _sum_rows(missed_NEL) - below_EL
 
     def freeze(self) -> list[Frozen]:
         error_EL, count_L = np.zeros(self._shape), np.zeros(self._shape[1])
@@ -146,3 +142,11 @@ class Quality:
         self._error_over_series.values[:, 0] = error_EL.reshape(-1)
         self._scored_series.values[:, 0] = count_L
         return [table.freeze() for table in self._tables]
+
+
+def _sum_rows(values_NEL: Float32Array | BoolArray) -> Float64Array:
+    """`[E, L]` sums over rows, as a product with ones: five times as fast as `sum`. float32 within a wave,
+    and exact for whole numbers below 2 ** 24."""
+    flat = values_NEL.reshape(len(values_NEL), -1).astype(np.float32, copy=False)
+    sums = np.ones(len(flat), np.float32) @ flat
+    return sums.astype(np.float64).reshape(values_NEL.shape[1:])

@@ -103,7 +103,7 @@ def test_histogram_agrees_with_counting(assigned, scores):
     labels = {"forecaster": "lstm", "step": "1"}
     scraped = assigned.scrape()
     for bound in ERROR_BUCKETS:
-        le = [dict(k[1])["le"] for k in scraped if float(dict(k[1]).get("le", "nan")) == bound][0]
+        le = next(dict(k[1])["le"] for k in scraped if float(dict(k[1]).get("le", "nan")) == bound)
         shown = assigned.value("forecast_scaled_error_bucket", le=le, **labels)
         assert shown == (np.abs(errors) <= bound).sum(), bound
     assert assigned.value("forecast_scaled_error_bucket", le="+Inf", **labels) == errors.size
