@@ -122,3 +122,20 @@ class Alert:
     reason: str
     forecaster: str | None
     resolution: str | None  # recovered, shifted, retired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """How right one wave proved what was said before: rows [N] in any order, each slot at most once.
+
+    E forecasters and Q scored steps in the order that the worker was built with. Errors and widths are in
+    units of the series' naive one-step error (floored), so that the mean of |error| is MASE. Where `scored`
+    is False, the other columns mean nothing.
+    """
+
+    slots: Int64Array  # [N] of the shard
+    scored: BoolArray  # [N, Q] a forecast for this reading was judged
+    error: npt.NDArray[np.float32]  # [N, E, Q] value less forecast
+    missed: BoolArray  # [N, E, Q] the value lay outside the interval
+    width: npt.NDArray[np.float32]  # [N, E, Q] of the interval
+    replaced: Int64Array  # [E] new forecasts that were not believable and were replaced by naive

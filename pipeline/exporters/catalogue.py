@@ -1,0 +1,231 @@
+"""Every metric that a worker exports, declared once: name, kind, help, labels, known label values, buckets.
+
+Names and labels are a contract. Here stands what is fed; the contract's metrics of parts that don't exist
+yet come with them. Names follow https://prometheus.io/docs/practices/naming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+PREFIX = "gatecast_"
+
+MASKED = ("missing", "bad_quality", "out_of_range", "gap", "off")
+DROPPED = ("duplicate", "late", "merged", "tombstone")
+REJECTED = (
+    "not_decodable", "wrong_type", "no_series", "bad_series", "no_time", "bad_time", "too_large",
+    "too_many_readings", "too_many_series", "too_far_ahead", "misplaced",
+)  # fmt: skip
+SIDES = ("below", "above")
+SERIES_STATES = ("new", "live", "silent")
+ALERT_KINDS = ("anomaly", "silent", "stuck", "bad_quality", "out_of_range")
+STAGES = ("decode", "process", "emit", "save", "write")
+TRAINING_RESULTS = ("applied", "clipped", "skipped")
+
+ERROR_EXPONENTS = (-5, 6)
+"""Powers of two that bound the buckets of scaled errors: 1/32 … 64. A new bucket where an error doubles tells
+a good forecaster from a bad one and a jump from a drift, and finding it costs a shift of the float's bits."""
+ERROR_BUCKETS = tuple(2.0**e for e in range(ERROR_EXPONENTS[0], ERROR_EXPONENTS[1] + 1))
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""250 ms, the goal for the 99th percentile of latency, is one of them."""
+LATENCY_BUCKETS = (*SECONDS_BUCKETS, 30.0, 60.0, 300.0)
+"""After an outage the backlog is minutes old."""
+NORM_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+"""1 is where gradients are clipped by default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric family. `known` has the values of closed labels, which start at 0.
+
+    Labels without known values (topic, partition) get theirs from what is told; forecasters and steps are
+    known once the exporter is built.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram", "summary"]
+    help: str
+    labels: tuple[str, ...] = ()
+    known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+
+def _metric(
+    kind: Literal["counter", "gauge", "histogram", "summary"],
+    name: str,
+    text: str,
+    /,  # a label may be called kind
+    *labels: str,
+    buckets: tuple[float, ...] = (),
+    **known: tuple[str, ...],
+) -> Metric:
+    return Metric(
+        name=PREFIX + name, kind=kind, help=text, labels=labels + tuple(known), known=known, buckets=buckets
+    )
+
+
+READINGS_CONSUMED = _metric(
+    "counter", "readings_consumed_total", "Readings decoded from the topic.", "topic", "partition"
+)
+READINGS_MASKED = _metric(
+    "counter",
+    "readings_masked_total",
+    "Steps of the grid without a usable value: neither scored nor learnt.",
+    reason=MASKED,
+)
+READINGS_DROPPED = _metric(
+    "counter", "readings_dropped_total", "Readings that were left out, such as duplicates.", reason=DROPPED
+)
+READINGS_REJECTED = _metric(
+    "counter",
+    "readings_rejected_total",
+    "Readings or messages that could not be decoded or placed; they go to the dead-letter topic.",
+    reason=REJECTED,
+)
+READINGS_LOST = _metric(
+    "counter",
+    "readings_lost_total",
+    "Records that the broker deleted before they were read.",
+    "topic",
+    "partition",
+)
+READINGS_LEARNED = _metric(
+    "counter", "readings_learned_total", "Readings that the forecasters have learnt from."
+)
+DEAD_LETTERS_FAILED = _metric(
+    "counter", "dead_letters_failed_total", "Dead letters that could not be written to their topic."
+)
+
+FORECASTS_SCORED = _metric(
+    "counter",
+    "forecasts_scored_total",
+    "Forecasts compared with the reading that they were for.",
+    "forecaster",
+    "step",
+)
+FORECASTS_REPLACED = _metric(
+    "counter",
+    "forecasts_replaced_total",
+    "Forecasts replaced by naive, being not finite or far beyond the range observed.",
+    "forecaster",
+)
+ERROR_OVER_SERIES = _metric(
+    "gauge",
+    "forecast_error_over_series",
+    "Sum over series of each one's mean absolute error over its last 1 000 readings or so (exponential), in "
+    "units of its naive one-step error. Divided by gatecast_forecast_scored_series it is MASE.",
+    "forecaster",
+    "step",
+)
+SCORED_SERIES = _metric(
+    "gauge",
+    "forecast_scored_series",
+    "Series that gatecast_forecast_error_over_series is the sum over.",
+    "step",
+)
+INTERVAL_MISSES = _metric(
+    "counter",
+    "forecast_interval_misses_total",
+    "Scored forecasts whose reading lay below or above their interval.",
+    "forecaster",
+    "step",
+    side=SIDES,
+)
+INTERVAL_WIDTH = _metric(
+    "summary",
+    "forecast_interval_scaled_width",
+    "Width of the intervals of scored forecasts, in units of the series' naive one-step error.",
+    "forecaster",
+    "step",
+)
+SCALED_ERROR = _metric(
+    "histogram",
+    "forecast_scaled_error",
+    "Absolute error of scored forecasts, in units of the series' naive one-step error.",
+    "forecaster",
+    "step",
+    buckets=ERROR_BUCKETS,
+)
+
+SERIES = _metric("gauge", "series", "Series of the assigned partitions by state.", state=SERIES_STATES)
+ALERT_ACTIVE = _metric(
+    "gauge",
+    "alert_active",
+    "1 while an episode pages, for three minutes at least; 500 series and kinds at most.",
+    "site", "area", "owner", "severity", "series", "kind",
+)  # fmt: skip
+ALERTS = _metric("counter", "alerts_total", "Episodes that began to page.", kind=ALERT_KINDS)
+ALERTS_DROPPED = _metric(
+    "counter",
+    "alerts_dropped_total",
+    "Paging episodes left out of gatecast_alert_active: more than 500.",
+)
+
+TRAINING_LOSS = _metric(
+    "gauge", "training_loss", "Loss of the newest training step with a finite one.", "forecaster"
+)
+GRADIENT_NORM = _metric(
+    "histogram",
+    "training_gradient_norm",
+    "Norm of the gradient of a training step, before it is clipped.",
+    "forecaster",
+    buckets=NORM_BUCKETS,
+)
+TRAINING_STEPS = _metric(
+    "counter",
+    "training_steps_total",
+    "Training steps: taken as they were, clipped and taken, or skipped as loss or gradient was not finite.",
+    "forecaster",
+    result=TRAINING_RESULTS,
+)
+
+STAGE_DURATION = _metric(
+    "histogram",
+    "stage_duration_seconds",
+    "Time that one stage takes for one poll, or for one checkpoint.",
+    stage=STAGES,
+    buckets=SECONDS_BUCKETS,
+)
+FORECAST_LATENCY = _metric(
+    "histogram",
+    "forecast_latency_seconds",
+    "Time from a reading's arrival at the broker to its forecast handed over.",
+    buckets=LATENCY_BUCKETS,
+)
+CONSUMER_LAG = _metric(
+    "gauge",
+    "consumer_lag_records",
+    "Records between the position and the end of an assigned partition.",
+    "topic",
+    "partition",
+)
+PARTITIONS_ASSIGNED = _metric("gauge", "partitions_assigned", "Partitions that this worker serves.", "topic")
+TOPIC_PARTITIONS = _metric("gauge", "topic_partitions", "Partitions that the topic has.", "topic")
+LAST_READING = _metric(
+    "gauge",
+    "last_reading_timestamp_seconds",
+    "Broker timestamp of the newest reading consumed; absent before the first.",
+)
+CHECKPOINT_TIMESTAMP = _metric(
+    "gauge",
+    "checkpoint_timestamp_seconds",
+    "When the assigned partition with the oldest checkpoint was last saved, or else assigned; absent without "
+    "partitions.",
+)
+CHECKPOINT_BYTES = _metric(
+    "gauge", "checkpoint_bytes", "Size of the newest checkpoints of the assigned partitions together."
+)
+CHECKPOINTS = _metric("counter", "checkpoints_total", "Checkpoints attempted, failed ones included.")
+CHECKPOINT_FAILURES = _metric(
+    "counter", "checkpoint_failures_total", "Checkpoints that could not be written or committed."
+)
+BUILD_INFO = _metric(
+    "gauge", "build_info", "1; the labels say which software runs.", "version", "python", "torch"
+)
+DEVICE_MEMORY = _metric("gauge", "device_memory_bytes", "Memory in use on a GPU by this worker.", "device")
+
+CATALOGUE: tuple[Metric, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Metric)
+)
