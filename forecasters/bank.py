@@ -47,6 +47,8 @@ class Result:
     mean, half `[N, E, H]`: forecasts issued now as departures from `base`, in units of the series (float32);
     base `[N]`: the last value (float64). error `[N, E, Q]`: value less forecast, for the forecasts whose
     target was this reading, in units of the scale at issue; scored `[N, Q]` says where there was one.
+    due_half `[N, E, Q]` is the half-width of those; scale, naive_error `[N]`: of the series now, its
+    long-running scale and its mean one-step change (floored), in its own units.
     replaced `[E]`: forecasts that were not believable and were replaced by naive.
     """
 
@@ -56,7 +58,9 @@ class Result:
     error: Tensor
     missed: Tensor
     scored: Tensor
+    due_half: Tensor
     scale: Tensor
+    naive_error: Tensor
     replaced: Tensor
 
     @property
@@ -76,7 +80,9 @@ class Result:
 def _joined(results: Sequence[Result]) -> Result:
     if len(results) == 1:
         return results[0]
-    columns = ("base", "departure", "half", "error", "missed", "scored", "scale")
+    columns = (
+        "base", "departure", "half", "error", "missed", "scored", "due_half", "scale", "naive_error"
+    )  # fmt: skip
     parts = {c: torch.cat([getattr(r, c) for r in results]) for c in columns}
     return Result(**parts, replaced=torch.stack([r.replaced for r in results]).sum(0))
 
@@ -312,7 +318,7 @@ class Bank:
         num = slots.size
         wave = self.memory.observe(slots, times, values, ~mask)
         places = self.pending.places(wave.step)
-        error, missed, valid = self._score(wave, places)
+        error, missed, valid, due_half = self._score(wave, places)
         for name, model in self.models.items():
             started = time.perf_counter()
             model.observe(wave)
@@ -326,11 +332,13 @@ class Bank:
             error=error[:num],
             missed=missed[:num],
             scored=valid[:num],
+            due_half=due_half[:num],
             scale=scale[:num],
+            naive_error=wave.naive_error[:num],
             replaced=replaced,
         )
 
-    def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compare with what was said, and let everything learn from it that learns per series."""
         dep = wave.dep_RH.index_select(1, self._scored_at)
         valid = wave.valid_RH.index_select(1, self._scored_at)
@@ -352,7 +360,7 @@ class Bank:
             journal.said.append(experts[:live])
             journal.happened.append(dep[:live])
             journal.valid.append(valid[:live])
-        return error, missed, valid
+        return error, missed, valid, half
 
     def forecast(self, wave: Wave) -> tuple[dict[str, Tensor], Tensor]:
         """Everything to be tracked, by name, `[R, H]` each: published, then raw corrections and the stack.
@@ -457,6 +465,21 @@ class Bank:
     def seconds(self, name: str) -> float:
         """Time spent in this forecaster (host time: on a GPU, launching)."""
         return self._seconds[name]
+
+    def training(self) -> dict[str, dict[str, float]]:
+        """By recurrent forecaster, since its start: training steps `applied` as they were, `clipped`, and
+        `skipped` as not finite; the last `loss`, and the last gradient `norm` before clipping. Waits for the
+        device."""
+        told = {}
+        for name in self.nets:
+            model = self.models[name]
+            assert isinstance(model, Recurrent)
+            adam = model.adam
+            numbers = torch.stack([adam.applied, adam.clipped, adam.skipped, adam.norm, model.loss]).tolist()
+            applied, clipped, skipped, norm, loss = numbers
+            told[name] = {"applied": applied - clipped, "clipped": clipped, "skipped": skipped}
+            told[name].update(norm=norm, loss=loss)
+        return told
 
     def bytes_per_series(self) -> dict[str, int]:
         """Bytes of state per series by part."""

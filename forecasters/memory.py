@@ -70,6 +70,7 @@ class Wave:
     base: Tensor  # float64, the last value itself
     last: Tensor
     scale: Tensor
+    naive_error: Tensor
     lowest: Tensor
     highest: Tensor
     season_steps: Tensor
@@ -154,7 +155,8 @@ class Memory:
             torch.stack([bin_share, profile_rate], 1),
             y,
         )
-        scale = scaling.scale(b, base.to(torch.float32))
+        level = base.to(torch.float32)
+        scale = scaling.scale(b, level)
         x16, ago_RH, offset = self._features(b, rows, y, seen_R, scale, known, season_steps, a)
         b["lags"] = torch.cat([y[:, None], b["lags"][:, :-1]], 1)
         b["lowest"] = torch.minimum(b["lowest"], torch.where(seen_R, y, float("inf")))
@@ -167,7 +169,8 @@ class Memory:
             rows=rows, num_rows=slots.size, arrival=a, step=step, seen=seen_R,
             dep_RH=dep_RH, valid_RH=valid_RH, past_RH=past_RH, place_R=place_R,
             # stored as float16, so computed from float16: a resumed run sees what the first run saw
-            x_RF=x16.to(torch.float32), base=base, last=y, scale=scale, lowest=b["lowest"],
+            x_RF=x16.to(torch.float32), base=base, last=y, scale=scale,
+            naive_error=scaling.naive_error(b, level), lowest=b["lowest"],
             highest=b["highest"], season_steps=season_steps, season_offset=offset, ago_RH=ago_RH,
         )  # fmt: skip
 

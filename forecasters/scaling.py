@@ -60,5 +60,13 @@ def floor(b: Mapping[str, Tensor]) -> Tensor:
 
 def scale(b: Mapping[str, Tensor], level: Tensor) -> Tensor:
     """The scale `[R]`: RMS departure, but never below the smallest move seen nor 1e-6 of the level."""
-    least = torch.maximum(floor(b), level.abs() * RELATIVE_FLOOR).clamp_(min=ABSOLUTE_FLOOR)
-    return torch.maximum(b["variance"].sqrt(), least)
+    return torch.maximum(b["variance"].sqrt(), _least(b, level))
+
+
+def naive_error(b: Mapping[str, Tensor], level: Tensor) -> Tensor:
+    """The mean one-step change `[R]`, with the floor of the scale."""
+    return torch.maximum(b["naive_error"], _least(b, level))
+
+
+def _least(b: Mapping[str, Tensor], level: Tensor) -> Tensor:
+    return torch.maximum(floor(b), level.abs() * RELATIVE_FLOOR).clamp_(min=ABSOLUTE_FLOOR)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
@@ -45,6 +46,10 @@ class Keeper:
         self._interval_s, self._numerics, self._clock = interval_s, numerics, clock
         self._keep, self._daily_days = keep, daily_days
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="checkpoint")
+
+    def stagger(self, partition: Partition) -> float:
+        """Seconds that a partition's first checkpoint comes before a whole interval has passed."""
+        return zlib.crc32(f"{partition.topic}/{partition.partition}".encode()) / 2**32 * self._interval_s
 
     def begin_one(self, holdings: Iterable[Holding]) -> bool:
         """Copies the shard that has waited longest, if one is due, and has it written aside."""

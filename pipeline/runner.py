@@ -1,0 +1,281 @@
+"""The loop of a worker: it moves messages through shards, and what they say to the emitter. It decides nothing.
+
+    assigned ─► load aside ─► start ─► poll ─► decode ─► step ─► emit ─► checkpoint aside ─► commit
+
+One thread does all of it, but for loading and for writing checkpoints.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.engine.observer import Observer
+from pipeline.engine.settings import Settings
+from pipeline.holdings import Holding, Refused
+from pipeline.issued import Selection, find_scores
+from pipeline.keeper import Keeper
+from pipeline.loader import Loader
+from pipeline.ports import Emitter, Partition, Position, Source
+from pipeline.readiness import Readiness
+from pipeline.records import Messages, Readings, Rejected
+
+POLL_S = 0.05
+HOUSEKEEPING_S = 1.0
+STOP_S = 6.0
+"""For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
+CLOSE_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerParts:
+    """What a runner is made of."""
+
+    loader: Loader
+    keeper: Keeper
+    emitter: Emitter
+    observer: Observer
+    readiness: Readiness
+    selection: Selection
+
+
+class Runner:
+    """A worker without a source: `run` is given one, which asks back as a `RebalanceHandler`."""
+
+    def __init__(
+        self,
+        parts: RunnerParts,
+        *,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loader, self._keeper, self._emitter = parts.loader, parts.keeper, parts.emitter
+        self._observer, self._readiness, self._selection = parts.observer, parts.readiness, parts.selection
+        self._now, self._clock = now, clock
+        self._holdings: dict[Partition, Holding] = {}
+        self._kept_house_s = float("-inf")
+        self._settings: Settings | None = None
+        self._trained: dict[tuple[Partition, str], Mapping[str, float]] = {}
+        self._is_resting = False
+
+    @property
+    def holdings(self) -> Mapping[Partition, Holding]:
+        return self._holdings
+
+    def declare(self, settings: Settings) -> None:
+        """What is declared of series has changed: shards take it over right before their next checkpoint."""
+        self._settings = settings
+        self._loader.settings = settings
+
+    def run(self, source: Source, is_over: Callable[[], bool]) -> None:
+        """Until `is_over`, then the last checkpoints. Raises what can't be mended by trying again."""
+        try:
+            while not is_over():
+                self.turn(source)
+        except BaseException:
+            self._loader.close()
+            source.close(CLOSE_S)
+            raise
+        self._loader.close()
+        self._keeper.save_all(source, self._holdings.values(), STOP_S)
+        source.close(CLOSE_S)
+        self._keeper.close()
+
+    def turn(self, source: Source) -> None:
+        """One turn of the loop."""
+        self._take_assigned(source)
+        self._start_loaded(source)
+        self._rest_if_full(source)
+        for messages in source.poll(POLL_S):
+            self._process(messages)
+        self._readiness.beat()
+        if self._clock() - self._kept_house_s >= HOUSEKEEPING_S:
+            self._keep_house(source)
+            self._kept_house_s = self._clock()
+        if self._settings is None:
+            self._keeper.begin_one(self._holdings.values())
+        else:
+            self._declare_all(self._settings)
+        self._keeper.finish(source, self._holdings.values())
+
+    # -- partitions come and go --------------------------------------------------------------------------
+
+    def _take_assigned(self, source: Source) -> None:
+        for partition in source.take_assigned():
+            self._holdings[partition] = holding = Holding(
+                partition=partition,
+                loading=self._loader.load(source, partition, lambda p=partition: p in self._holdings),
+            )
+            self._readiness.hinder_partition(*holding.partition, "its shard is loading")
+
+    def _start_loaded(self, source: Source) -> None:
+        for partition, holding in self._holdings.items():
+            if holding.loaded is not None or not holding.loading.done():
+                continue
+            loaded = holding.loading.result()
+            if isinstance(loaded, Refused):
+                self._readiness.hinder_partition(*partition, loaded.reason)
+                if not holding.is_frozen:
+                    log.error("%s/%s is not served: %s", *partition, loaded.reason)
+                holding.is_frozen = True
+                continue
+            if loaded.is_fresh and partition not in source.commit({partition: loaded.position}).done:
+                continue  # tried again at the next turn
+            for note in loaded.notes:
+                log.warning("%s", note)
+            if not source.start(partition, loaded.position.offset):
+                continue  # it has gone; its drop is on the way
+            holding.loaded, holding.committed = loaded, loaded.position
+            holding.next_offset = loaded.position.offset
+            # staggered: shards that were loaded together are not copied together
+            holding.saved_at_s = self._clock() - self._keeper.stagger(partition)
+            holding.told = dict(loaded.shard.counts)
+            self._readiness.hinder_partition(*partition, None)
+            self._observer.on_assigned(*partition)
+            self._observer.on_topic(partition.topic, loaded.facts.partitions)
+            self._observer.on_firing(*partition, loaded.shard.firing())
+            log.info("%s/%s reads on at offset %s", *partition, loaded.position.offset)
+
+    def freeze(self, partition: Partition) -> Future[Position] | None:
+        """As `RebalanceHandler.freeze`."""
+        holding = self._holdings.get(partition)
+        if holding is None or not holding.is_running:
+            return None
+        return self._keeper.freeze(holding)
+
+    def drop(self, partitions: Sequence[Partition], committed: Mapping[Partition, Position]) -> None:
+        """As `RebalanceHandler.drop`."""
+        for partition in partitions:
+            holding = self._holdings.pop(partition, None)
+            self._readiness.hinder_partition(*partition, None)
+            if holding is not None and holding.loaded is not None:
+                self._observer.on_revoked(*partition)
+
+    # -- readings ----------------------------------------------------------------------------------------
+
+    def _process(self, messages: Messages) -> None:
+        partition = Partition(messages.topic, messages.partition)
+        holding = self._holdings.get(partition)
+        if holding is None or not holding.is_running:
+            return
+        assert holding.loaded is not None
+        started = self._clock()
+        decoded = holding.loaded.codec.decode(messages)
+        self._observer.on_stage("decode", self._clock() - started)
+        rejected = [*decoded.rejected]
+        emitting_s = 0.0
+        started = self._clock()
+        for outcome in holding.shard.process(decoded.readings):
+            rejected += outcome.rejected
+            before = self._clock()
+            if outcome.stepped is not None:
+                self._emitter.forecasts(self._selection.take(outcome.stepped))
+                self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
+            if outcome.alerts:
+                self._emitter.alerts(outcome.alerts)
+                self._observer.on_alerts(*partition, outcome.alerts)
+            emitting_s += self._clock() - before
+        self._observer.on_stage("process", self._clock() - started - emitting_s)
+        if rejected:
+            self._emitter.rejected(messages, join_by_message(rejected))
+        self._observer.on_stage("emit", emitting_s)
+        holding.next_offset = int(messages.offset[-1]) + 1
+        self._tell(holding, decoded.readings, decoded.rejected, decoded.tombstones)
+        latency_s = np.maximum(self._now() - messages.timestamp_ms / 1000.0, 0.0)
+        self._observer.on_forecast_latency(latency_s)
+
+    def _tell(
+        self, holding: Holding, readings: Readings, rejected: Sequence[Rejected], tombstones: int
+    ) -> None:
+        counts, told = holding.shard.counts, holding.told
+        new = {fate: count - told.get(fate, 0) for fate, count in counts.items()}
+        holding.told = dict(counts)
+        self._observer.on_consumed(*holding.partition, len(readings), holding.shard.clock_ms)
+        self._observer.on_learned(new.pop("accepted"))
+        by_reason: dict[str, int] = {}
+        for each in rejected:
+            for reason in each.reasons:
+                by_reason[reason] = by_reason.get(reason, 0) + 1
+        dropped = {"merged": new.pop("merged"), "tombstone": tombstones}
+        kinds = {"masked": {}, "dropped": dropped, "rejected": by_reason}
+        for fate, count in new.items():
+            kind, _, reason = fate.partition("_")
+            kinds[kind][reason] = kinds[kind].get(reason, 0) + count
+        self._observer.on_masked(kinds["masked"])
+        self._observer.on_dropped(kinds["dropped"])
+        self._observer.on_rejected(kinds["rejected"])
+
+    # -- now and then ------------------------------------------------------------------------------------
+
+    def _rest_if_full(self, source: Source) -> None:
+        """While the emitter has no room the source rests, and polls go on, so that the group keeps us."""
+        is_full = not self._emitter.has_room
+        if is_full == self._is_resting:
+            return
+        self._is_resting = is_full
+        for partition, holding in self._holdings.items():
+            if holding.is_running:
+                (source.pause if is_full else source.resume)(partition)
+
+    def _keep_house(self, source: Source) -> None:
+        trouble, stopped = source.trouble, source.stopped
+        self._readiness.hinder(None if trouble is None else trouble.reason)
+        for partition, lost in source.take_lost().items():
+            self._observer.on_lost(*partition, lost)
+        for partition, holding in self._holdings.items():
+            if partition in stopped:
+                self._readiness.hinder_partition(*partition, stopped[partition])
+            if not holding.is_running:
+                continue
+            lag = source.lag(partition)
+            if lag is not None:
+                self._observer.on_lag(*partition, lag)
+            self._observer.on_series(*partition, holding.shard.count_states())
+            self._tell_training(holding)
+            # the wall clock raises alerts of silence and nothing else
+            alerts = holding.shard.check_silence(int(self._now() * 1000), source.read_to_end(partition))
+            if alerts:
+                self._emitter.alerts(alerts)
+                self._observer.on_alerts(*partition, alerts)
+
+    def _tell_training(self, holding: Holding) -> None:
+        for name, now in holding.shard.bank.training().items():
+            key = (holding.partition, name)
+            before = self._trained.get(key, now)
+            self._trained[key] = now
+            steps = {k: int(now[k] - before[k]) for k in ("applied", "clipped", "skipped")}
+            if any(steps.values()):
+                norms = np.array([now["norm"]] if steps["applied"] or steps["clipped"] else [])
+                self._observer.on_training(name, loss=now["loss"], norms=norms, **steps)
+
+    def _declare_all(self, settings: Settings) -> None:
+        """New declarations enter state at a checkpoint, which stores them: all shards are saved now."""
+        for holding in self._holdings.values():
+            if holding.is_running:
+                alerts = holding.shard.declare(settings)
+                if alerts:
+                    self._emitter.alerts(alerts)
+                    self._observer.on_alerts(*holding.partition, alerts)
+                holding.writing = self._keeper.begin(holding)
+        self._settings = None
+
+
+def join_by_message(rejected: Sequence[Rejected]) -> list[Rejected]:
+    """One for each message: what could not be decoded of it, and what could not be placed."""
+    joined: dict[int, Rejected] = {}
+    for each in rejected:
+        if (other := joined.get(each.message)) is not None:
+            each = Rejected(
+                message=each.message,
+                reasons=(*other.reasons, *each.reasons),
+                indices=(*other.indices, *each.indices),
+            )
+        joined[each.message] = each
+    return [joined[message] for message in sorted(joined)]
