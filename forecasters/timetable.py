@@ -104,8 +104,9 @@ class Timetable:
         self.profile_count = counts
         self.capacity = capacity
 
-    def reset(self, slots: Ints) -> None:
-        """A fresh start for these slots."""
+    def reset(self, rows: torch.Tensor) -> None:
+        """A fresh start for these slots, given as `Fields.reset` has them."""
+        slots = rows.cpu().numpy()
         for name, (_, initial) in COLUMNS.items():
             self.data[name][slots] = initial
         self.profile_count[slots] = 0

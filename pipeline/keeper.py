@@ -179,8 +179,6 @@ class Keeper:
 
     def _prune(self, store: Store, topic_id: str, partition: Partition, position: Position) -> None:
         try:
-            store.prune(
-                topic_id, partition.partition, position, keep=self._keep, daily_days=self._daily_days
-            )
+            store.prune(topic_id, partition.partition, position, keep=self._keep, daily_days=self._daily_days)
         except OSError as error:
             log.warning("%s/%s: old checkpoints stay: %s", *partition, error)

@@ -45,9 +45,7 @@ class Loader:
         self._closed.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _load(
-        self, source: Source, partition: Partition, is_wanted: Callable[[], bool]
-    ) -> Loaded | Refused:
+    def _load(self, source: Source, partition: Partition, is_wanted: Callable[[], bool]) -> Loaded | Refused:
         while is_wanted() and not self._closed.is_set():
             try:
                 return self._try(source, partition)
