@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipeline.codec.ids import Ids
 from pipeline.codec.options import CodecOptions
 from pipeline.codec.reasons import Reason
 from pipeline.codec.times import scale_times
-from pipeline.codec.values import Qualities, find_faults
+from pipeline.codec.values import Qualities, split_faults
 from pipeline.records import BAD_QUALITY, Int64Array
 
 PARTS = ("series", "time", "value", "quality")
@@ -57,27 +58,27 @@ class ArrowDecoder:
 
     def _read(self, payload: bytes, key: bytes | None, clock_ms: int) -> Columns | Reason:
         try:
-            reason = self._look(payload)
-            if reason is not None:
-                return reason
-            schema = ipc.open_stream(payload).schema
-            columns = self._find_columns(schema)
+            schema = self._look(payload)
+            columns = schema if isinstance(schema, Reason) else self._find_columns(schema)
             if isinstance(columns, Reason):
                 return columns
-            # In the order of the schema, whatever the order here.
-            wanted = ipc.IpcReadOptions(use_threads=False, included_fields=sorted(columns.values()))
+            options = _choose_fields(tuple(sorted(columns.values())))
             parts = [
                 self._read_batch(batch, columns, key, clock_ms)
-                for batch in ipc.open_stream(payload, options=wanted)
+                for batch in ipc.open_stream(payload, options=options)
             ]
         except (pa.ArrowException, OSError, ValueError):
             return Reason.NOT_DECODABLE
         return join_columns(parts)
 
-    def _look(self, payload: bytes) -> Reason | None:
-        """Go through the messages of the stream without reading their bodies."""
+    def _look(self, payload: bytes) -> Any | Reason:
+        """Go through the messages of the stream without reading their bodies; returns its schema."""
+        messages = iter(ipc.MessageReader.open_stream(payload))
+        first = next(messages, None)
+        if first is None or first.type != "schema":
+            return Reason.NOT_DECODABLE
         rows = 0
-        for message in ipc.MessageReader.open_stream(payload):
+        for message in messages:
             if message.type not in ("record batch", "dictionary"):
                 continue
             is_dictionary = message.type == "dictionary"
@@ -86,7 +87,7 @@ class ArrowDecoder:
                 return Reason.NOT_DECODABLE
             if not is_dictionary:
                 rows += length
-        return Reason.TOO_MANY_READINGS if rows > self._max_readings else None
+        return Reason.TOO_MANY_READINGS if rows > self._max_readings else ipc.read_schema(first)
 
     def _find_columns(self, schema: Any) -> dict[str, int] | Reason:
         """The place of each part's column in the schema; what may be left out may be missing."""
@@ -102,17 +103,16 @@ class ArrowDecoder:
         return columns
 
     def _read_batch(self, batch: Any, columns: dict[str, int], key: bytes | None, clock_ms: int) -> Columns:
-        order = sorted(columns.values())
+        order = sorted(columns.values())  # of the schema, whatever the order here
         found = {part: batch.column(order.index(at)) for part, at in columns.items()}
         for column in found.values():
             column.validate(full=True)
         time_ms, reason = self._read_times(found.get("time"), batch.num_rows, clock_ms)
-        value = _to_numpy(found["value"].cast(pa.float64(), safe=False), np.nan)
-        fault = find_faults(value)
+        value, fault = split_faults(_to_numpy(found["value"].cast(pa.float64(), safe=False), np.nan))
         if "quality" in found:
             bad, quality_reason = self._judge(found["quality"])
             reason = np.where(reason != 0, reason, quality_reason)
-            value[bad], fault[bad] = np.nan, BAD_QUALITY
+            value, fault = np.where(bad, np.nan, value), np.where(bad, np.int8(BAD_QUALITY), fault)
         return Columns(
             number=self._ids.read(found.get("series"), batch.num_rows, key),
             time_ms=time_ms,
@@ -135,10 +135,11 @@ class ArrowDecoder:
             time_ms, usable = np.zeros_like(number), np.zeros(number.shape, dtype=np.bool_)
         else:
             time_ms, usable = scale_times(number, unit)
-        reason = np.where(usable, 0, Reason.BAD_TIME.value).astype(np.int8)
+        reason = np.where(usable, np.int8(0), np.int8(Reason.BAD_TIME.value))
         if column.null_count:
             nothing = column.is_null().to_numpy(zero_copy_only=False)
-            time_ms[nothing], reason[nothing] = clock_ms, clock_reason
+            time_ms = np.where(nothing, clock_ms, time_ms)
+            reason = np.where(nothing, np.int8(clock_reason), reason)
         return time_ms, reason
 
     def _judge(self, column: Any) -> tuple[Any, Int8Array]:
@@ -153,10 +154,15 @@ class ArrowDecoder:
 
 
 def _to_numpy(column: Any, filler: float) -> Any:
-    """A writable array, with the filler where there is null."""
+    """A read-only array, with the filler where there is null."""
     if column.null_count:
         column = column.fill_null(filler)
-    return np.array(column.to_numpy(zero_copy_only=False))
+    return column.to_numpy(zero_copy_only=False)
+
+
+@functools.lru_cache(maxsize=64)  # 5 microseconds to build
+def _choose_fields(fields: tuple[int, ...]) -> Any:
+    return ipc.IpcReadOptions(use_threads=False, included_fields=list(fields))
 
 
 def _is_quality(kind: Any) -> bool:

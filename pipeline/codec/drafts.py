@@ -105,7 +105,7 @@ class Draft:
         if options.fields.quality is not None:
             bad, quality_reason = qualities.judge(rows.quality)
             reason = np.where(reason != 0, reason, quality_reason)
-            value[bad], fault[bad] = np.nan, BAD_QUALITY
+            value, fault = np.where(bad, np.nan, value), np.where(bad, np.int8(BAD_QUALITY), fault)
         return Columns(
             number=np.array(number, dtype=np.int64), time_ms=time_ms, value=value, fault=fault, reason=reason
         )
@@ -117,10 +117,10 @@ class Draft:
         starts = np.cumsum(counts) - counts
         index = (np.arange(message.size) - np.repeat(starts, counts)).astype(np.int32)
         number, time_ms, value, fault = columns.number, columns.time_ms, columns.value, columns.fault
-        reason = np.where(number < 0, -number, columns.reason)
-        bad = reason != 0
+        bad = (number < 0) | (columns.reason != 0)
         if bad.any():
             rows = np.flatnonzero(bad)
+            reason = np.where(number < 0, -number, columns.reason)
             for place, at, why in zip(
                 message[rows].tolist(), index[rows].tolist(), reason[rows].tolist(), strict=True
             ):
@@ -153,6 +153,8 @@ class Draft:
 
 def join_columns(parts: Sequence[Columns]) -> Columns:
     """One after the other; none at all gives empty columns."""
+    if len(parts) == 1:
+        return parts[0]
     if not parts:
         return Columns(
             number=np.zeros(0, np.int64),

@@ -76,24 +76,31 @@ def read_times(
 def scale_times(number: Int64Array, unit: str) -> tuple[Int64Array, BoolArray]:
     """Whole numbers of a unit (not rfc3339) to milliseconds, and which of them are usable; others are 0."""
     if unit == "auto":
-        # Not abs: it leaves the smallest int64 negative.
-        size = np.where(number < 0, -(number + 1), number)
-        limits = np.array([limit for limit, _ in AUTO_LIMITS])
-        kind = np.searchsorted(limits, size, side="right")
-        units = [name for _, name in AUTO_LIMITS] + ["ns"]
-        times, usable = np.zeros_like(number), np.zeros(number.shape, dtype=bool)
-        for place in np.unique(kind):
-            rows = kind == place
-            times[rows], usable[rows] = scale_times(number[rows], units[place])
-        return times, usable
+        return _scale_by_size(number)
     times_by, divided_by = PER_MS[unit]
-    usable = (number >= MIN_TIME_MS // times_by) & (number <= MAX_TIME_MS // times_by)
-    if divided_by > 1:
-        scaled = number // divided_by
-        usable = (scaled >= MIN_TIME_MS) & (scaled <= MAX_TIME_MS)
-    else:
-        scaled = np.where(usable, number, 0) * times_by
-    return np.where(usable, scaled, 0), usable
+    lowest, highest = -(-MIN_TIME_MS // times_by) * divided_by, (MAX_TIME_MS // times_by + 1) * divided_by - 1
+    scale = (lambda part: part // divided_by) if divided_by > 1 else (lambda part: part * times_by)
+    if lowest <= int(number.min(initial=0)) and int(number.max(initial=0)) <= highest:
+        return scale(number), np.ones(number.shape, dtype=np.bool_)
+    # Beyond int64 for ns: then each number is usable, and the line above has returned.
+    usable = (number >= lowest) & (number <= highest)
+    return scale(np.where(usable, number, 0)), usable
+
+
+def _scale_by_size(number: Int64Array) -> tuple[Int64Array, BoolArray]:
+    # Not abs, which leaves the smallest int64 negative.
+    size = np.where(number < 0, -(number + 1), number)
+    bounds = [0, *(limit for limit, _ in AUTO_LIMITS), 2**63]
+    units = [*(unit for _, unit in AUTO_LIMITS), "ns"]
+    least, most = int(size.min(initial=2**62)), int(size.max(initial=0))
+    for unit, low, high in zip(units, bounds[:-1], bounds[1:], strict=True):
+        if low <= least and most < high:  # one unit for all, as a rule
+            return scale_times(number, unit)
+    time_ms, usable = np.zeros_like(number), np.zeros(number.shape, dtype=np.bool_)
+    for unit, low, high in zip(units, bounds[:-1], bounds[1:], strict=True):
+        rows = (size >= low) & (size <= high - 1)
+        time_ms[rows], usable[rows] = scale_times(number[rows], unit)
+    return time_ms, usable
 
 
 def _scale(number: int | float, unit: str) -> int | Reason:

@@ -51,17 +51,18 @@ def read_values(
     raw: Sequence[object], decimal: str
 ) -> tuple[Float64Array, npt.NDArray[np.int8], npt.NDArray[np.int8]]:
     """As `read_value` for each [N]; returns values, faults, and numbers of reasons (0 for none)."""
-    if set(map(type, raw)) <= _NUMERIC:
-        try:
-            value = np.array(raw, dtype=np.float64)  # None becomes NaN
-        except OverflowError:  # an integer beyond float64
-            pass
-        else:
-            return value, find_faults(value), np.zeros(value.size, dtype=np.int8)
-    value = np.full(len(raw), np.nan)
-    fault, reason = np.zeros(len(raw), dtype=np.int8), np.zeros(len(raw), dtype=np.int8)
-    for place, one in enumerate(raw):
-        found = read_value(one, decimal)
+    numbers = list(raw)
+    odd = [] if set(map(type, raw)) <= _NUMERIC else _find_odd(raw)
+    for place in odd:
+        numbers[place] = None
+    try:
+        value = np.array(numbers, dtype=np.float64)  # None becomes NaN
+    except OverflowError:  # an integer beyond float64
+        value, odd = np.full(len(raw), np.nan), list(range(len(raw)))
+    value, fault = split_faults(value)
+    reason = np.zeros(len(raw), dtype=np.int8)
+    for place in odd:
+        found = read_value(raw[place], decimal)
         if isinstance(found, Reason):
             reason[place] = found.value
         else:
@@ -69,14 +70,19 @@ def read_values(
     return value, fault, reason
 
 
-def find_faults(value: Float64Array) -> npt.NDArray[np.int8]:
-    """The faults of numbers; infinities become NaN in place."""
+def split_faults(value: Float64Array) -> tuple[Float64Array, npt.NDArray[np.int8]]:
+    """Numbers with NaN for each that is not finite, and their faults. The numbers given are left as they are,
+    and returned if all are finite."""
     fault = np.full(value.shape, GOOD, dtype=np.int8)
     unusable = ~np.isfinite(value)
     if unusable.any():
         fault[unusable] = np.where(np.isnan(value[unusable]), MISSING, BAD_QUALITY)
-        value[unusable] = np.nan
-    return fault
+        value = np.where(unusable, np.nan, value)
+    return value, fault
+
+
+def _find_odd(raw: Sequence[object]) -> list[int]:
+    return [place for place, one in enumerate(raw) if type(one) not in _NUMERIC]
 
 
 def is_message(text: str, decimal: str) -> bool:
