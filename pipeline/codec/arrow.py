@@ -16,7 +16,7 @@ from pipeline.codec.flatbuffers import read_batch_facts
 from pipeline.codec.ids import Ids
 from pipeline.codec.options import CodecOptions
 from pipeline.codec.reasons import Reason
-from pipeline.codec.times import scale_times
+from pipeline.codec.times import read_times, scale_times
 from pipeline.codec.values import Qualities, split_faults
 from pipeline.records import BAD_QUALITY, Int64Array
 
@@ -130,7 +130,10 @@ class ArrowDecoder:
             number = _to_numpy(column.view(pa.int64()), 0)
         else:
             unit = self._unit
-            number = _to_numpy(column.cast(pa.int64()), 0)
+            try:
+                number = _to_numpy(column.cast(pa.int64()), 0)
+            except pa.ArrowInvalid:  # beyond int64
+                return read_times(column.to_pylist(), unit, np.full(rows, clock_ms, dtype=np.int64))
         if unit == "rfc3339":
             time_ms, usable = np.zeros_like(number), np.zeros(number.shape, dtype=np.bool_)
         else:

@@ -27,6 +27,9 @@ AUTO_LIMITS = ((10**11, "s"), (10**14, "ms"), (10**17, "us"))
 # A decimal of seconds near 2e9 is off by 1e-4 ms: .123 must not become .122.
 _DECIMAL_SLACK_MS = 1e-3
 
+# Far beyond the year 9999 in any unit, and small enough to be multiplied.
+_LARGEST_NUMBER = 1e25
+
 _LONGEST_TEXT = 40
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]*)?")
 _RFC3339 = re.compile(
@@ -104,7 +107,7 @@ def _scale_by_size(number: Int64Array) -> tuple[Int64Array, BoolArray]:
 
 
 def _scale(number: int | float, unit: str) -> int | Reason:
-    if unit == "rfc3339" or not math.isfinite(number) or abs(number) > 1e25:
+    if unit == "rfc3339" or not abs(number) <= _LARGEST_NUMBER:  # NaN, too
         return Reason.BAD_TIME
     if unit == "auto":
         # As in scale_times, where -1 has the size 0.
