@@ -24,7 +24,7 @@ PER_MS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 AUTO_LIMITS = ((10**11, "s"), (10**14, "ms"), (10**17, "us"))
 """Below which size a number without a unit is what; above all it is ns. Right for 1973 to 5138."""
 
-# A decimal of seconds near 2e9 is off by 1e-4 ms: .123 must not become .122.
+# Decimals of seconds are off by up to 1e-4 ms: 1.001 s must not become 1 000 ms.
 _DECIMAL_SLACK_MS = 1e-3
 
 # Far beyond the year 9999 in any unit, and small enough to be multiplied.

@@ -200,10 +200,12 @@ def read_time_slowly(raw: object, clock_ms: int) -> int | str:
         return "bad_time"
     else:
         size = raw if raw >= 0 else -(raw + 1)
-        powers = {10**11: 1000, 10**14: 1, 10**17: Fraction(1, 1000)}
+        powers = {10**11: Fraction(1000), 10**14: Fraction(1), 10**17: Fraction(1, 1000)}
         per_unit = next((per for limit, per in powers.items() if size < limit), Fraction(1, 1_000_000))
-        exact = Fraction(raw) * per_unit
-        time_ms = math.floor(exact if isinstance(raw, int) else exact + Fraction(1, 1000))
+        if isinstance(raw, int):
+            time_ms = math.floor(raw * per_unit)
+        else:
+            time_ms = math.floor(raw * per_unit.numerator / per_unit.denominator + 1e-3)
     return time_ms if MIN_TIME_MS <= time_ms <= MAX_TIME_MS else "bad_time"
 
 

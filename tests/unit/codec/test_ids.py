@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.codec import CodecOptions, build_codec
@@ -36,8 +38,6 @@ def test_a_flood_of_invented_ids_does_not_stay() -> None:
 
 
 def test_columns_kept_are_forgotten_with_the_numbers() -> None:
-    import pyarrow as pa
-
     ids = Ids(max_kept=2)
     arrow_ids = ArrowIds(ids)
     column = pa.array(["a", "b", "c"])
@@ -46,6 +46,16 @@ def test_columns_kept_are_forgotten_with_the_numbers() -> None:
     assert ids.find("c") == 0
     assert arrow_ids.read(column, 3, None).tolist() == [1, 2, 0]
     assert ids.series == ("c", "a", "b")
+
+
+def test_columns_of_the_same_bytes_and_another_type_are_not_taken_for_each_other() -> None:
+    offsets, text = pa.py_buffer(np.array([0, 3], dtype=np.int64).tobytes()), pa.py_buffer(b"abc")
+    large = pa.Array.from_buffers(pa.large_string(), 1, [None, offsets, text])
+    small = pa.Array.from_buffers(pa.string(), 1, [None, offsets, text])
+    assert (large.to_pylist(), small.to_pylist()) == (["abc"], [""])
+    ids = ArrowIds(Ids())
+    assert ids.read(large, 1, None).tolist() == [0]
+    assert ids.read(small, 1, None).tolist() == [-Reason.BAD_SERIES.value]
 
 
 @pytest.mark.parametrize("text", ["a", " ", "x" * 256, "ü" * 128, "a/b", "\u2028", "\x7e", "\xa0"])
