@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.codec.texts import BAD_TEXTS, FALSE_TEXTS, MISSING_TEXTS, TRUE_TEXTS
 from pipeline.sources.dialect import TableError, TableOptions, shorten
 from pipeline.sources.grids import Grid
 from pipeline.sources.times import is_text, looks_like_time
-from pipeline.sources.values import BAD_TEXTS, FALSE_TEXTS, MISSING_TEXTS, TRUE_TEXTS, is_value_type
+from pipeline.sources.values import is_value_type
 
 # Compared in lower case, without blanks and punctuation.
 TIME_NAMES = (

@@ -9,62 +9,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.codec.texts import FALSE_TEXTS, MISSING_TEXTS, TRUE_TEXTS
 from pipeline.sources.dates import read_flags
 from pipeline.sources.times import is_text
 from pipeline.sources.zones import BoolArray
 
 Float64Array = npt.NDArray[np.float64]
-
-# Cells that say "there is nothing", in lower case; all other text is a message of the historian.
-MISSING_TEXTS = ("", "nan", "-nan", "na", "n/a", "#n/a", "null", "none", "nil", "-", "--", "?")
-# Messages known from historians and spreadsheets: a row of these under the header is no row of units.
-BAD_TEXTS = (
-    *(
-        "bad",
-        "bad input",
-        "bad data",
-        "no data",
-        "no result",
-        "i/o timeout",
-        "io timeout",
-        "comm fail",
-        "error",
-    ),
-    *(
-        "shutdown",
-        "pt created",
-        "scan off",
-        "scan timeout",
-        "configure",
-        "calc failed",
-        "calc off",
-        "not connect",
-    ),
-    *(
-        "over range",
-        "under range",
-        "intf shut",
-        "out of serv",
-        "uncertain",
-        "questionable",
-        "doubtful",
-        "substituted",
-    ),
-    *(
-        "#ref!",
-        "#value!",
-        "#div/0!",
-        "#name?",
-        "#num!",
-        "#null!",
-        "inf",
-        "-inf",
-        "+inf",
-        "infinity",
-        "-infinity",
-    ),
-)
-TRUE_TEXTS, FALSE_TEXTS = ("true", "on"), ("false", "off")
 
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _COMMA_NUMBER = _NUMBER.replace(r"\.", ",")
