@@ -12,6 +12,7 @@ import click
 from pipeline.bench_command import bench
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.sources.dialect import TableError, TableOptions
+from pipeline.topics_command import topics
 
 FAILED, REFUSED, STOPPED = 1, 2, 130
 _DEBUG = "gatecast.debug"
@@ -209,6 +210,7 @@ def backtest(
 
 
 main.add_command(bench)
+main.add_command(topics)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What all our Kafka clients share: settings, a login with tokens, why a broker can't be reached, error texts.
+"""What our Kafka clients share: settings, a login with tokens, why a broker can't be reached, error texts.
 
 kafka-python connects on a thread of its own and only logs why that failed. `ReasonedClient` keeps the reason,
 for /readyz and for error messages.
@@ -28,15 +28,22 @@ _TOKEN_MARGIN_S = 30.0  # a token about to end is not used any more
 
 
 class _ReasonedManager(KafkaConnectionManager):
-    """Remembers why the last attempt to connect failed."""
+    """Remembers why the last attempt to connect failed.
+
+    A refused login ends the attempts while a client is being built (kafka-python would go on until the time is
+    over). Later it may be a broker that has just started and does not know its users yet, so it is tried again.
+    """
 
     last_failure: BaseException | None = None
+    is_building = True
 
     async def _connect(self, node: Any, conn: Any, **settings: Any) -> None:
         await super()._connect(node, conn, **settings)
         for future in (conn.init_future, conn.close_future):
             if future.failed():
                 self.last_failure = future.exception
+                if self.is_building and isinstance(future.exception, errors.SaslAuthenticationFailedError):
+                    self._auth_failures[node.node_id] = future.exception
 
 
 class ReasonedClient(KafkaNetClient):
@@ -49,6 +56,9 @@ class ReasonedClient(KafkaNetClient):
     @property
     def last_failure(self) -> BaseException | None:
         return self._manager.last_failure
+
+    def end_building(self) -> None:
+        self._manager.is_building = False
 
 
 class _ClientCredentials(AbstractTokenProvider):
@@ -117,13 +127,16 @@ def build_client(build: Callable[..., Any], settings: dict[str, Any]) -> Any:
         return made[-1]
 
     try:
-        return build(**{**settings, "kafka_client": make})
+        built = build(**{**settings, "kafka_client": make})
     except Exception as error:
         for client in made:
             client.close()
-            if isinstance(error, errors.KafkaTimeoutError) and client.last_failure is not None:
-                raise errors.KafkaConnectionError(str(client.last_failure)) from error
+            if isinstance(error, errors.KafkaTimeoutError):
+                raise errors.KafkaConnectionError(str(client.last_failure or error)) from error
         raise
+    for client in made:
+        client.end_building()
+    return built
 
 
 def explain_refusal(error: BaseException, options: KafkaOptions) -> str | None:

@@ -60,8 +60,8 @@ class KafkaOptions:
         for topic in self.topics:
             if not patterns and self.is_own_output(topic):
                 raise ValueError(
-                    f"expected kafka.topics to name topics of readings, but {topic!r} is one that this worker "
-                    "writes: it would read its own output"
+                    f"expected kafka.topics to name topics of readings, but {topic!r} is one that this "
+                    "worker writes: it would read its own output"
                 )
 
     @property
@@ -106,7 +106,7 @@ class EmitterOptions:
 
 
 def take_kafka_options(section: object) -> KafkaOptions:
-    """From any object whose attributes carry the names of KafkaOptions, such as a section of the configuration.
+    """From an object whose attributes have the names of KafkaOptions, such as a section of the configuration.
 
     What it lacks keeps its default; secrets that hide their value are opened. Raises ValueError.
     """
@@ -122,5 +122,3 @@ def take_kafka_options(section: object) -> KafkaOptions:
         elif name in found:
             found[name] = tuple(found[name])
     return KafkaOptions(**found)
-
-

@@ -1,8 +1,8 @@
 """A Kafka broker in this process: librdkafka's mock cluster, out of the confluent-kafka wheel.
 
-It keeps everything in memory and forgets it at the end; it is for the demo and for quick tests only. Clients
-speak to it with `api_version=(2, 3)`: kafka-python does not get past its answer about newer versions. It knows
-no topic ids, no configuration of topics and no transactions, and makes a topic when somebody asks for it.
+It keeps everything in memory and forgets it at the end; it is for the demo and for quick tests only.
+Clients speak to it with `api_version=(2, 3)`: kafka-python does not get past its answer about newer versions.
+It knows no topic ids and no configuration of topics, and makes a topic when somebody asks for it.
 """
 
 from __future__ import annotations

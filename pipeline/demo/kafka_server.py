@@ -1,7 +1,7 @@
 """A real Kafka broker out of Apache Kafka's jars: one KRaft node in a folder of its own.
 
-For tests and benchmarks. `python -m pipeline.demo.kafka_server` fetches the jars (43 MB) with Maven, once; after
-that nothing is downloaded. Needs Java 17 or later.
+For tests and benchmarks. `python -m pipeline.demo.kafka_server` fetches the jars (43 MB) with Maven, once;
+after that nothing is downloaded. Needs Java 17 or later.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def fetch_jars() -> Path:
 
 
 class KafkaServer:
-    """One broker on fixed ports and a fixed folder: stopped or killed and started again, it is the same one.
+    """One broker on fixed ports in a fixed folder: stopped or killed and started again, it is the same one.
 
-    `bootstrap` takes anybody; `sasl_bootstrap` wants SASL PLAIN as `USER` with `PASSWORD`. Topics are not made
-    by asking for them.
+    `bootstrap` takes anybody; `sasl_bootstrap` wants SASL PLAIN as `USER` with `PASSWORD`. Asking for a
+    topic does not make it.
     """
 
     def __init__(self, folder: Path, settings: Sequence[str] = ()) -> None:
@@ -107,7 +107,9 @@ class KafkaServer:
         if obstacle := find_obstacle():
             raise ServerError(obstacle)
         if not (self._folder / "data" / "meta.properties").exists():
-            self._run("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._properties)).wait()
+            self._run(
+                "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._properties)
+            ).wait()
         self._process = self._run("kafka.Kafka", str(self._properties))
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:

@@ -1,8 +1,8 @@
-"""Readings from Kafka: a member of a consumer group that hands out messages in bulk and never waits for state.
+"""Readings from Kafka: a member of a consumer group that hands out messages in bulk and waits for no state.
 
 A partition that comes is paused; whoever runs the source loads its state and starts it. A partition that goes
-is frozen, its checkpoint written aside and committed, for at most a few seconds. Everything that passes (broker
-away, rebalances, missing topics) is tried again and told by `trouble`; the rest is a SourceError.
+is frozen, its checkpoint written aside and committed, for at most a few seconds. What passes (broker away,
+rebalances, missing topics) is tried again and told by `trouble`; the rest is a SourceError.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class KafkaSource:
         except (errors.KafkaError, SourceUnavailable) as error:
             if isinstance(error, errors.KafkaError):
                 self._refuse(error)
-            self._note_trouble(f"{self._options.servers}: {error or type(error).__name__}")
+            self._note_trouble(f"{self._options.servers}: {error}")
             time.sleep(min(timeout_s, _BACKOFF_S))
             return []
         self._listener.check_member()
@@ -187,7 +187,7 @@ class KafkaSource:
             return question(self._find_consumer())
         except errors.KafkaError as error:
             self._refuse(error)
-            raise SourceUnavailable(f"{self._options.servers}: {error or type(error).__name__}") from error
+            raise SourceUnavailable(f"{self._options.servers}: {error}") from error
 
     def _refuse(self, error: errors.KafkaError) -> None:
         if sentence := explain_refusal(error, self._options):
@@ -213,10 +213,18 @@ class KafkaSource:
         begin, end = self.bounds(partition)
         if offset < begin:
             self._lost[partition] = self._lost.get(partition, 0) + begin - offset
-            log.error("%s/%s: %s offsets from %s on expired before they were read", *partition, begin - offset, offset)
+            log.error(
+                "%s/%s: %s offsets from %s on expired before they were read",
+                *partition,
+                begin - offset,
+                offset,
+            )
             self._find_consumer().seek(partition, begin)
         elif offset > end:
-            self._stop(partition, f"offset {offset} is behind its end {end}: the topic was made anew, or its log lost")
+            self._stop(
+                partition,
+                f"offset {offset} is behind its end {end}: the topic was made anew, or its log lost",
+            )
 
     def _stop(self, partition: Partition, reason: str) -> None:
         self._find_consumer().pause(partition)
@@ -228,7 +236,9 @@ class KafkaSource:
         if forbidden := consumer.forbidden_topics:
             self._refuse(errors.TopicAuthorizationFailedError(set(forbidden)))
         if not consumer.is_reachable:
-            self._note_trouble(f"{self._options.servers}: no connection to the group's broker: {consumer.last_failure}")
+            self._note_trouble(
+                f"{self._options.servers}: no connection to the group's broker: {consumer.last_failure}"
+            )
         elif missing := consumer.missing_topics:
             self._note_trouble(
                 f"{self._options.servers} has no topic {', '.join(missing)}: "
@@ -254,12 +264,12 @@ class KafkaSource:
             seeks = self._watchdog.check(partition, position, self._ends.find(partition), time.monotonic())
             if seeks > SEEKS:
                 raise SourceError(
-                    f"{partition.topic}/{partition.partition} stands at offset {position} although its end grows, "
+                    f"{partition.topic}/{partition.partition} stands at offset {position} before its end, "
                     f"and seeking there {SEEKS} times did not help: restart the worker"
                 )
             if seeks:
                 self.seeks += 1
-                log.warning("%s/%s stands at offset %s although its end grows; seeking", *partition, position)
+                log.warning("%s/%s stands at offset %s before its end; seeking", *partition, position)
                 consumer.seek(partition, position)
 
 

@@ -24,8 +24,8 @@ class _End:
 
 
 class Ends:
-    """Last stable offsets: the end of what may be read, before the first open transaction. Asked of the brokers
-    about once a second, in the background."""
+    """Last stable offsets: the end of what may be read, before the first open transaction. Asked of the
+    brokers about once a second, in the background."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -38,7 +38,9 @@ class Ends:
         end = self._known.get(partition)
         return end.offset if end is not None and self._now() - end.asked_s <= FRESH_S else None
 
-    def refresh(self, partitions: Iterable[Partition], ask: Callable[[Iterable[Partition], float], Future]) -> None:
+    def refresh(
+        self, partitions: Iterable[Partition], ask: Callable[[Iterable[Partition], float], Future]
+    ) -> None:
         """Takes in an answer and asks again where it is time. Never waits."""
         if self._asked is not None and self._asked.is_done:
             if self._asked.succeeded():
@@ -79,8 +81,8 @@ class Watchdog:
         self._stands: dict[Partition, _Stand] = {}
 
     def check(self, partition: Partition, position: int, end: int | None, now_s: float) -> int:
-        """0: it moves, or there is nothing to read, or it has not stood for long. Else seek to the position; the
-        number says how often that was due since it stands. More than SEEKS: it does not help."""
+        """0: it moves, or there is nothing to read, or it has not stood for long. Else seek to the position;
+        the number says how often that was due since it stands. More than SEEKS: it does not help."""
         stand = self._stands.get(partition)
         if end is None or stand is None or stand.position != position or end <= position:
             self._stands[partition] = _Stand(position, now_s)

@@ -1,10 +1,10 @@
 """A KafkaConsumer in a group, and everything of kafka-python 3.0.12 that its public methods do not give.
 
-kafka-python does all input and output on a thread of its own (the loop). `poll` of the calling thread asks the
-loop for one thing after another and waits. A rebalance runs in two halves: JoinGroup and SyncGroup go on by
-themselves once begun, but applying a new assignment, with the listener, happens on the loop only while a `poll`
-waits for it. That is why nothing else of this file runs during a listener, and why `poll` takes as long as the
-listener does, whatever its timeout.
+kafka-python does all input and output on a thread of its own (the loop). `poll` of the calling thread asks
+the loop for one thing after another and waits. A rebalance runs in two halves: JoinGroup and SyncGroup go on
+by themselves once begun, but applying a new assignment, with the listener, happens on the loop only while a
+`poll` waits for it. That is why nothing else of this file runs during a listener, and why `poll` takes as long
+as the listener does, whatever its timeout.
 """
 
 from __future__ import annotations

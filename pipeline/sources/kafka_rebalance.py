@@ -1,4 +1,4 @@
-"""What happens while partitions come and go: freeze, write, commit, hand over. Runs on kafka-python's loop."""
+"""What happens while partitions come and go: freeze, write, commit, hand over. On kafka-python's loop."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Listener(AsyncConsumerRebalanceListener):
             self._lose(sorted(Partition(*each) for each in lost))
 
     def check_member(self) -> None:
-        """After each poll. A member that is expelled between JoinGroup and SyncGroup joins anew without a call
-        of on_partitions_lost, and takes for retained what another one may have owned in between."""
+        """After each poll. A member that is expelled between JoinGroup and SyncGroup joins anew without a
+        call of on_partitions_lost, and takes for retained what another one may have owned in between."""
         consumer = self._find_consumer()
         member = consumer.member_id
         strange = sorted(each for each, got_as in self._owned.items() if got_as != member)
@@ -86,7 +86,9 @@ class Listener(AsyncConsumerRebalanceListener):
         positions: dict[Partition, Position] = {}
         for partition, future in frozen.items():
             if not await consumer.wait_for(future, deadline - time.monotonic()):
-                log.warning("%s: no checkpoint within %.0f s; the next owner learns it again", partition, FREEZE_S)
+                log.warning(
+                    "%s: no checkpoint within %.0f s; the next owner learns it again", partition, FREEZE_S
+                )
             elif failure := future.exception():
                 log.warning("%s: no checkpoint (%s); the next owner learns it again", partition, failure)
             else:

@@ -20,8 +20,8 @@ def find_topic_facts(options: KafkaOptions, topic: str) -> TopicFacts:
             (found,) = admin.describe_topics([topic])
             if found["error_code"] == errors.UnknownTopicOrPartitionError.errno:
                 raise SourceError(
-                    f"{options.servers} has no topic {topic}: make it with `gatecast topics create`, or correct "
-                    "kafka.topics"
+                    f"{options.servers} has no topic {topic}: make it with `gatecast topics create`, "
+                    "or correct kafka.topics"
                 )
             return TopicFacts(
                 topic_id=str(found.get("topic_id") or ""),
@@ -33,7 +33,7 @@ def find_topic_facts(options: KafkaOptions, topic: str) -> TopicFacts:
     except errors.KafkaError as error:
         if sentence := explain_refusal(error, options):
             raise SourceError(sentence) from error
-        raise SourceUnavailable(f"{options.servers}: {error or type(error).__name__}") from error
+        raise SourceUnavailable(f"{options.servers}: {error}") from error
 
 
 def _find_timestamp_type(admin: KafkaAdminClient, topic: str) -> str:

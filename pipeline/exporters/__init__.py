@@ -1,0 +1,1 @@
+"""Where forecasts, alerts and metrics go."""
