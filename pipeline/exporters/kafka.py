@@ -54,8 +54,13 @@ class KafkaEmitter:
         self._emitted = emitted
         self._lost_letter = lost_letter
         self._delivery = Delivery(options, linger_ms=emitted.linger_ms, buffer_bytes=emitted.buffer_bytes)
+        # Without idempotence: kafka-python's idempotent producer sends nothing more once a batch was refused.
         self._letters = Delivery(
-            options, linger_ms=emitted.linger_ms, buffer_bytes=LETTER_BYTES, timeout_ms=LETTER_MS
+            options,
+            linger_ms=emitted.linger_ms,
+            buffer_bytes=LETTER_BYTES,
+            timeout_ms=LETTER_MS,
+            is_idempotent=False,
         )
         self._failure: BaseException | None = None
         self._placed: dict[str, int] = {}
@@ -114,9 +119,10 @@ class KafkaEmitter:
             raise TimeoutError(
                 f"{self._options.servers} has not taken all forecasts within {timeout_s:.0f} s; they are kept"
             )
-        self._cut_letters()
         self._letters.flush(max(0.0, deadline - time.monotonic()))
-        self._cut_letters()
+        while self._too_large:
+            self._cut_letters()
+            self._letters.flush(max(0.0, deadline - time.monotonic()))
 
     def close(self, timeout_s: float) -> None:
         """Gives what is on its way the time; wakes and fails whoever waits to send."""

@@ -33,15 +33,22 @@ class Closed(Exception):  # noqa: N818 - an answer to somebody who waits, no err
 
 
 class Delivery:
-    """An idempotent producer, connected when it is first used."""
+    """A producer, connected when it is first used. An idempotent one keeps the order and sends nothing twice, but
+    nothing at all any more once a message was refused."""
 
     def __init__(
-        self, options: KafkaOptions, *, linger_ms: int, buffer_bytes: int, timeout_ms: int = NEVER_MS
+        self,
+        options: KafkaOptions,
+        *,
+        linger_ms: int,
+        buffer_bytes: int,
+        timeout_ms: int = NEVER_MS,
+        is_idempotent: bool = True,
     ) -> None:
         self._options = options
         self._settings = list_settings(options) | {
             "acks": "all",
-            "enable_idempotence": True,
+            "enable_idempotence": is_idempotent,
             "compression_type": None if options.compression == "none" else options.compression,
             "linger_ms": linger_ms,
             "batch_size": _BATCH_BYTES,
