@@ -13,6 +13,7 @@ from pipeline.bench_command import bench
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.config_command import config as config_commands
 from pipeline.sources.dialect import TableError, TableOptions
+from pipeline.topics_command import topics
 
 FAILED, REFUSED, STOPPED = 1, 2, 130
 _DEBUG = "gatecast.debug"
@@ -211,6 +212,7 @@ def backtest(
 
 main.add_command(bench)
 main.add_command(config_commands)
+main.add_command(topics)
 
 
 if __name__ == "__main__":

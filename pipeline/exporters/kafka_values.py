@@ -1,0 +1,175 @@
+"""Values of the messages that are sent: forecasts as JSON or Arrow, alerts as JSON, headers of dead letters.
+
+Letters of dimensions: N rows of a wave, E forecasters, H steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.kafka_options import EmitterOptions
+from pipeline.records import Alert, Forecasts, Messages, Rejected
+
+VERSION = 1  # of forecasts and of alerts
+MAX_INDICES = 100  # refused readings named in a dead letter
+CUT_BYTES = 1024  # of the value of a message too large to be sent again
+
+_ROW_BYTES = 500_000  # of one Arrow message, about: brokers take 1 MB
+_FLOAT32_DIGITS = (7, 8, 9)  # nine always name one float32; most need fewer
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What of a wave is sent."""
+
+    rows: npt.NDArray[np.intp]  # [N]
+    forecasters: tuple[tuple[int, str], ...]  # place in the wave and name
+    steps: npt.NDArray[np.int64]  # steps ahead, from 1
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.rows.size and self.forecasters and self.steps.size)
+
+
+def select(forecasts: Forecasts, options: EmitterOptions) -> Selection:
+    """Every n-th is counted on the series' grid, so that a replay sends the same."""
+    steps = np.arange(1, forecasts.mean.shape[2] + 1)
+    if options.steps:
+        steps = steps[np.isin(steps, options.steps)]
+    wanted = [
+        (at, name)
+        for at, name in enumerate(forecasts.forecasters)
+        if not options.forecasters or name in options.forecasters
+    ]
+    place = forecasts.event_time_ms // np.maximum(forecasts.step_ms, 1)
+    return Selection(rows=np.flatnonzero(place % options.every == 0), forecasters=tuple(wanted), steps=steps)
+
+
+def encode_json(forecasts: Forecasts, chosen: Selection) -> Iterator[tuple[str, bytes]]:
+    """Series and value of each message; a float32 is written so that reading it gives the same float32."""
+    steps = chosen.steps.tolist()
+    for at, name in chosen.forecasters:
+        mean, lower, upper = (
+            shorten_float32(bound[chosen.rows, at][:, chosen.steps - 1]).tolist()
+            for bound in (forecasts.mean, forecasts.lower, forecasts.upper)
+        )
+        times = forecasts.event_time_ms[chosen.rows].tolist()
+        cadences = forecasts.step_ms[chosen.rows].tolist()
+        for n, row in enumerate(chosen.rows.tolist()):
+            series = forecasts.series[row]
+            yield (
+                series,
+                _encode(
+                    {
+                        "version": VERSION,
+                        "series": series,
+                        "time": times[n],
+                        "forecaster": name,
+                        "step_ms": cadences[n],
+                        "steps": steps,
+                        "mean": mean[n],
+                        "lower": lower[n],
+                        "upper": upper[n],
+                    }
+                ),
+            )
+
+
+def encode_arrow(
+    forecasts: Forecasts, chosen: Selection, partition_N: npt.NDArray[np.int64]
+) -> Iterator[tuple[int, bytes]]:
+    """Partition and value of each message: an IPC stream with a batch of one forecaster and one partition.
+
+    `partition_N` says in which partition each row of the wave lies, so that all forecasts of a series come in
+    one partition, in order, as they do with JSON.
+    """
+    largest = max(1, _ROW_BYTES // (12 * chosen.steps.size + 64))
+    partitions = partition_N[chosen.rows]
+    for partition in np.unique(partitions).tolist():
+        rows = chosen.rows[partitions == partition]
+        for start in range(0, rows.size, largest):
+            for at, name in chosen.forecasters:
+                yield (
+                    partition,
+                    _write_stream(_make_batch(forecasts, chosen, rows[start : start + largest], at, name)),
+                )
+
+
+def _make_batch(
+    forecasts: Forecasts, chosen: Selection, rows: npt.NDArray[np.intp], at: int, name: str
+) -> pa.RecordBatch:
+    number, width = rows.size, chosen.steps.size
+    ends = pa.array(np.arange(0, (number + 1) * width, width, dtype=np.int32))
+
+    def gather(bound: npt.NDArray[np.float32]) -> pa.ListArray:
+        return pa.ListArray.from_arrays(ends, pa.array(bound[rows, at][:, chosen.steps - 1].ravel()))
+
+    return pa.RecordBatch.from_pydict(
+        {
+            "version": pa.array(np.full(number, VERSION, dtype=np.int32)),
+            "series": pa.array([forecasts.series[row] for row in rows.tolist()], pa.string()),
+            "time": pa.array(forecasts.event_time_ms[rows], pa.timestamp("ms", tz="UTC")),
+            "forecaster": pa.array([name] * number, pa.string()),
+            "step_ms": pa.array(forecasts.step_ms[rows]),
+            "steps": pa.ListArray.from_arrays(ends, pa.array(np.tile(chosen.steps.astype(np.int32), number))),
+            "mean": gather(forecasts.mean),
+            "lower": gather(forecasts.lower),
+            "upper": gather(forecasts.upper),
+        }
+    )
+
+
+def _write_stream(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def encode_alert(alert: Alert, options: EmitterOptions) -> bytes:
+    """The fields of the record, and which software with which configuration says so."""
+    found: dict[str, Any] = {field.name: getattr(alert, field.name) for field in fields(alert)}
+    found["labels"] = dict(alert.labels)
+    return _encode({"version": VERSION, **found, "software": options.software, "config": options.config})
+
+
+def list_letter_headers(messages: Messages, refused: Rejected) -> list[tuple[str, bytes]]:
+    """Headers of the message, unchanged, and why it is here. A header without a value gets an empty one: the
+    library can't send none."""
+    at = refused.message
+    own = {
+        "gatecast-reasons": ",".join(refused.reasons[:MAX_INDICES]),
+        "gatecast-indices": ",".join(map(str, refused.indices[:MAX_INDICES])),
+        "gatecast-topic": messages.topic,
+        "gatecast-partition": str(messages.partition),
+        "gatecast-offset": str(messages.offset[at]),
+    }
+    kept = [(key, value or b"") for key, value in messages.headers[at]]
+    return kept + [(key, value.encode()) for key, value in own.items()]
+
+
+def shorten_float32(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Doubles with few decimal digits (81.4 for 81.4000015258789) that become the same float32 again."""
+    exact = values.astype(np.float64)
+    short = exact.copy()
+    with np.errstate(all="ignore"):
+        # Digits before the point; zero, NaN and infinities end up as they are, by the comparison below.
+        size = np.floor(np.log10(np.abs(exact)))
+        todo = np.ones(values.shape, dtype=bool)
+        for digits in _FLOAT32_DIGITS:
+            shift = digits - 1 - size
+            up, down = np.power(10.0, np.maximum(shift, 0)), np.power(10.0, np.maximum(-shift, 0))
+            rounded = np.rint(exact * up / down) * down / up
+            fits = todo & (rounded.astype(np.float32) == values)
+            short[fits] = rounded[fits]
+            todo &= ~fits
+    return short
