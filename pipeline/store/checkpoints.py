@@ -7,7 +7,7 @@ import logging
 import posixpath
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -44,7 +44,7 @@ class Checkpoint:
     """A whole checkpoint, its hash verified."""
 
     manifest: Manifest
-    state: dict[str, torch.Tensor]
+    state: dict[str, torch.Tensor] = field(repr=False)
 
 
 class CheckpointStore:
