@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from pipeline.bench_command import bench
+from pipeline.checkpoints_command import checkpoints
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.sources.dialect import TableError, TableOptions
 
@@ -209,6 +210,7 @@ def backtest(
 
 
 main.add_command(bench)
+main.add_command(checkpoints)
 
 
 if __name__ == "__main__":

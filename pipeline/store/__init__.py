@@ -1,7 +1,7 @@
 """Checkpoints of shards, below any fsspec URL."""
 
 from pipeline.store.checkpoints import Checkpoint, CheckpointStore
-from pipeline.store.choice import FRESH, Choice, Fresh, Load, Refuse, choose
+from pipeline.store.choice import FRESH, Choice, Fresh, Load, Refuse, choose, describe_partitions, take_newest
 from pipeline.store.manifests import Facts, Manifest, UnreadableError, WrongFormatError, describe_numerics
 from pipeline.store.paths import Folder
 from pipeline.store.shelves import Found, find_checkpoints, open_store
@@ -22,6 +22,8 @@ __all__ = [
     "WrongFormatError",
     "choose",
     "describe_numerics",
+    "describe_partitions",
     "find_checkpoints",
     "open_store",
+    "take_newest",
 ]
