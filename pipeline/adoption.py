@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pipeline.ports import Position
 from pipeline.store import (
@@ -18,6 +19,11 @@ from pipeline.store import (
 
 class AdoptionError(Exception):
     """A checkpoint can't be adopted: one sentence that names the way out."""
+
+
+ReadT = TypeVar("ReadT")
+PATIENCE_S = 30.0
+"""A broker that was just started, or a group's coordinator that moves, is back within seconds."""
 
 
 class GroupAdmin(Protocol):
@@ -89,8 +95,8 @@ def adopt(admin: GroupAdmin, group: str, topic: str, chosen: Mapping[int, Manife
 
     A group with live members is left alone: their commits would undo this one, or be undone by it.
     """
-    from kafka.errors import NoError  # type: ignore[import-untyped]
-    from kafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
+    from kafka.errors import NoError  # type: ignore[import-untyped,unused-ignore]
+    from kafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped,unused-ignore]
 
     members = admin.describe_groups([group])[group].get("members") or []
     if members:
@@ -111,3 +117,17 @@ def adopt(admin: GroupAdmin, group: str, topic: str, chosen: Mapping[int, Manife
             f"the broker refused the offsets of group {group} for partition {words}; the others are "
             "committed; make sure that no worker runs, then adopt again"
         )
+
+
+def ask_patiently(ask: Callable[[], ReadT], patience_s: float = PATIENCE_S) -> ReadT:
+    """What `ask` returns; asks again while Kafka says that it may soon work. Raises KafkaError."""
+    from kafka.errors import KafkaError
+
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return ask()
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)

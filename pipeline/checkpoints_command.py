@@ -123,13 +123,14 @@ def adopt_partitions(
     admin: GroupAdmin, url: str, group: str, topic: str, partitions: Iterable[int] | None, at: int | None
 ) -> dict[int, Manifest]:
     """Choose, then commit all at once; partitions None: all that have a folder. Raises ClickException."""
-    from kafka.errors import KafkaError  # type: ignore[import-untyped]
+    from kafka.errors import KafkaError  # type: ignore[import-untyped,unused-ignore]
 
     from pipeline import adoption
     from pipeline.store import open_store
 
     store = _read(lambda: open_store(url, group, topic))
-    try:
+
+    def attempt() -> dict[int, Manifest]:
         about = adoption.describe_topic(admin, topic)
         wanted = store.list_partitions(about.id) if partitions is None else sorted(set(partitions))
         if not wanted:
@@ -139,16 +140,19 @@ def adopt_partitions(
             )
         chosen = {p: adoption.select_checkpoint(store, about, p, at) for p in wanted}
         adoption.adopt(admin, group, topic, chosen)
+        return chosen
+
+    try:
+        return adoption.ask_patiently(attempt)
     except adoption.AdoptionError as error:
         raise click.ClickException(str(error)) from error
     except KafkaError as error:
-        raise click.ClickException(f"Kafka: {error}; nothing was adopted") from error
-    return chosen
+        raise click.ClickException(f"Kafka: {error}; adopt again once the broker answers") from error
 
 
 def open_admin(bootstrap: str) -> Any:
     """A connected admin client; the caller closes it. Raises ClickException where no broker answers."""
-    from kafka import KafkaAdminClient  # type: ignore[import-untyped]
+    from kafka import KafkaAdminClient  # type: ignore[import-untyped,unused-ignore]
     from kafka.errors import KafkaError
 
     servers = [server.strip() for server in bootstrap.split(",")]
@@ -174,15 +178,19 @@ def _read(read: Callable[[], ReadT]) -> ReadT:
 def _read_committed(bootstrap: str, groups: Iterable[str]) -> dict[tuple[str, str, int], Position]:
     from kafka.errors import KafkaError
 
-    from pipeline.adoption import read_committed
+    from pipeline.adoption import ask_patiently, read_committed
 
     admin = open_admin(bootstrap)
-    try:
+
+    def ask() -> dict[tuple[str, str, int], Position]:
         return {
             (group, topic, partition): position
             for group in groups
             for (topic, partition), position in read_committed(admin, group).items()
         }
+
+    try:
+        return ask_patiently(ask)
     except KafkaError as error:
         raise click.ClickException(f"Kafka: can't read the committed offsets ({error})") from error
     finally:
