@@ -24,9 +24,11 @@ from forecasters.chunks import Chunks
 from forecasters.fields import Fields, padded
 from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
+from forecasters.migration import Migration
 from forecasters.pending import Pending
 from forecasters.recurrent import Recurrent, RecurrentOptions
 from forecasters.registry import BLEND, BUILDERS, NAMES, Context
+from forecasters.signatures import describe
 from forecasters.steps import interpolation, scored_steps
 from forecasters.timetable import SETTLED, Timetable
 
@@ -553,16 +555,35 @@ class Bank:
                 state[f"journal.{name}"] = column.cpu()
         return state
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take the state of a bank that was built alike. Only a bank without series can.
+    def signatures(self) -> dict[str, str]:
+        """What each component of the state depends on; to be kept beside it and given to `load`."""
+        return describe(self)
 
+    def load(self, state: Mapping[str, Tensor], signatures: Mapping[str, str] | None = None) -> list[str]:
+        """Take the state of another bank. Only a bank without series can.
+
+        signatures: of the bank that saved it; None: of one that was built alike. Where they differ, each
+        component goes on as far as it fits (see `migration`); returns sentences that say what doesn't.
         Raises ValueError or KeyError where the state is of another make; the bank is then unusable.
         """
         if self.ids:
             raise ValueError(f"expected a bank without series, this one has {len(self.ids)}")
         ids = json.loads(state["bank.ids"].numpy().tobytes())
         self.add(ids, cadence_ms=1)
-        n = len(ids)
+        if signatures is None or dict(signatures) == self.signatures():
+            self._restore(state, len(ids))
+            return []
+        migration = Migration(self, state, signatures)
+        self._restore(migration.state, len(ids))
+        if self.blend and migration.mixed_anew:
+            self.blend.solve()
+        rows = padded(torch.arange(len(ids), device=self.device), self.capacity)
+        steps = torch.from_numpy(np.pad(self.timetable["step"][: len(ids)], (0, rows.numel() - len(ids))))
+        for name in migration.cold:
+            self.models[name].rebuild(rows, steps.to(self.device))
+        return migration.notes
+
+    def _restore(self, state: Mapping[str, Tensor], n: int) -> None:
         for prefix, part in self._parts().items():
             part.load(prefix, state, n)
         for name in self.names:
@@ -581,9 +602,9 @@ class Bank:
             self._journal.steps.append(state["journal.steps"].numpy().copy())
             for name in ("said", "happened", "valid"):
                 getattr(self._journal, name).append(state[f"journal.{name}"].to(self.device))
-        self._free = [slot for slot, series in enumerate(ids) if series.startswith(FREE)]
+        self._free = [slot for slot, series in enumerate(self.ids) if series.startswith(FREE)]
         for slot in self._free:
-            del self._slot_of[ids[slot]]
+            del self._slot_of[self.ids[slot]]
 
 
 def build(

@@ -67,7 +67,11 @@ class Blend:
         # one reading of every series is one step of forgetting
         self.cross.mul_(STACK_FORGETTING).add_(torch.bmm(m, m.transpose(1, 2)))
         self.target.mul_(STACK_FORGETTING).add_(torch.bmm(m, d).squeeze(2))
-        ridge = STACK_RIDGE * torch.eye(self.num_experts, dtype=torch.float64, device=m.device)
+        self.solve()
+
+    def solve(self) -> None:
+        """The stack's coefficients from its sums."""
+        ridge = STACK_RIDGE * torch.eye(self.num_experts, dtype=torch.float64, device=self.cross.device)
         right = (self.target + STACK_RIDGE / self.num_experts)[:, :, None]
         solved = torch.linalg.solve_ex(self.cross + ridge, right)[0].squeeze(2).to(torch.float32)
         self.coefficients = torch.where(torch.isfinite(solved), solved, self.coefficients)

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from pipeline.bench_command import bench
+from pipeline.checkpoints_command import checkpoints
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.config_command import config as config_commands
+from pipeline.run_command import run
 from pipeline.sources.dialect import TableError, TableOptions
 from pipeline.topics_command import topics
 
@@ -211,8 +213,10 @@ def backtest(
 
 
 main.add_command(bench)
+main.add_command(run)
 main.add_command(config_commands)
 main.add_command(topics)
+main.add_command(checkpoints)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a stepped wave says to the outside: the forecasts that are sent, and how right earlier ones proved.
 
-Letters: N rows, E forecasters, Q scored steps, H horizon. This is where results come to the host, once a wave.
+Letters: N rows, E forecasters, Q scored steps, H horizon. Here results come to the host, once a wave.
 """
 
 from __future__ import annotations

@@ -66,9 +66,9 @@ class Loader:
                 notes = shard.load(choice.checkpoint.state, manifest.signatures)
             except (KeyError, ValueError) as error:
                 return Refused(
-                    reason=f"the checkpoint at offset {manifest.next_offset} was written by {manifest.software} "
-                    f"with a configuration that can't be carried over ({error}); restore that configuration, "
-                    "or set another kafka.group to start fresh"
+                    reason=f"the checkpoint at offset {manifest.next_offset}, written by gatecast "
+                    f"{manifest.software}, can't be carried over into this configuration ({error}); restore "
+                    "the one that wrote it, or set another kafka.group to start fresh"
                 )
             shard.declare(self.settings)
             position = Position(offset=manifest.next_offset, metadata=manifest.metadata)

@@ -140,6 +140,11 @@ class Store(Protocol):
     ) -> str:
         """Write state, then manifest; returns the metadata to commit, `uuid:sha256`. Raises OSError."""
 
+    def prune(
+        self, topic_id: str, partition: int, committed: Position, *, keep: int, daily_days: int
+    ) -> object:
+        """Take old ones away, never the committed one; for the owner alone, after its commit."""
+
 
 class Emitter(Protocol):
     """Takes what leaves the worker. Sends in the background; `flush` waits until all of it is delivered."""
@@ -147,5 +152,14 @@ class Emitter(Protocol):
     def forecasts(self, forecasts: Forecasts) -> None: ...
     def alerts(self, alerts: Sequence[Alert]) -> None: ...
     def rejected(self, messages: Messages, rejected: Sequence[Rejected]) -> None: ...
+    @property
+    def has_room(self) -> bool:
+        """Whether more can be sent without waiting."""
+
+    def prepare(self) -> None:
+        """Before the first reading is learnt: looks whether all can be sent. Raises what a user can mend."""
+
+    def close(self, timeout_s: float) -> None: ...
+
     def flush(self, timeout_s: float) -> None:
         """Raises TimeoutError if something is not delivered by then, or the error that a send met."""

@@ -1,4 +1,4 @@
-"""The loop of a worker: it moves messages through shards, and what they say to the emitter. It decides nothing.
+"""The loop of a worker: moves messages through shards, and what they say to the emitter. It decides nothing.
 
     assigned ─► load aside ─► start ─► poll ─► decode ─► step ─► emit ─► checkpoint aside ─► commit
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -111,7 +112,7 @@ class Runner:
         for partition in source.take_assigned():
             self._holdings[partition] = holding = Holding(
                 partition=partition,
-                loading=self._loader.load(source, partition, lambda p=partition: p in self._holdings),
+                loading=self._loader.load(source, partition, partial(self._holdings.__contains__, partition)),
             )
             self._readiness.hinder_partition(*holding.partition, "its shard is loading")
 
@@ -140,7 +141,7 @@ class Runner:
             self._readiness.hinder_partition(*partition, None)
             self._observer.on_assigned(*partition)
             self._observer.on_topic(partition.topic, loaded.facts.partitions)
-            self._observer.on_firing(*partition, loaded.shard.firing())
+            self._observer.on_firing(*partition, loaded.shard.list_firing())
             log.info("%s/%s reads on at offset %s", *partition, loaded.position.offset)
 
     def freeze(self, partition: Partition) -> Future[Position] | None:

@@ -78,6 +78,12 @@ class SensorAlerts:
         c.reset(np.array(places, np.int64))
         return alerts
 
+    def list_firing(self, time_ms: int) -> list[Alert]:
+        """What fires now, by series."""
+        kinds = self._extend()["kind"]
+        firing = sorted((self._table.name(at), at) for at in np.flatnonzero(kinds).tolist())
+        return [self._make(at, "firing", time_ms, None, GOES_ON, None) for _, at in firing]
+
     @property
     def kind(self) -> Int64Array:
         """[S] what fires, as a place in KINDS; 0 where nothing does."""
@@ -121,6 +127,7 @@ class SensorAlerts:
         self._columns.load(prefix, state)
 
 
+GOES_ON = "It goes on since before this worker had the partition."
 RETIRED = "The series was retired after a long silence."
 
 

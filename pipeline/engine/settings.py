@@ -39,7 +39,8 @@ class SeriesSettings:
     learnt."""
     name: str = ""
     unit: str = ""
-    severity: str = "warning"
+    severity: str = "page"
+    """page, ticket or info."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """site, area, equipment, owner."""
 

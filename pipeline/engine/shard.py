@@ -35,8 +35,16 @@ class ShardBank(Bank[ResultT_co], Protocol[ResultT_co]):
     def save(self) -> dict[str, torch.Tensor]:
         """The whole state, sharing no memory with it."""
 
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the state of a bank that was built alike."""
+    def load(
+        self, state: Mapping[str, torch.Tensor], signatures: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """Take the state of another bank; sentences say what of it could not go on."""
+
+    def signatures(self) -> dict[str, str]:
+        """What each component of the state depends on."""
+
+    def training(self) -> dict[str, dict[str, float]]:
+        """What training did, by forecaster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +131,10 @@ class Shard(Generic[ResultT]):
         """Alerts of live series that have fallen silent by the wall clock; see `Silence.check`."""
         return self.silence.check(now_ms, read_to_end)
 
+    def list_firing(self) -> list[Alert]:
+        """Alerts that fire now, as after a load: for who shows them, not to be sent again."""
+        return self.alerts.list_firing(self.clock_ms) + self.silence.list_firing(self.clock_ms)
+
     def declare(self, settings: Settings) -> list[Alert]:
         """Take over what is now declared of the series, as after the series file was read again.
 
@@ -156,16 +168,20 @@ class Shard(Generic[ResultT]):
             state.update(part)
         return state
 
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Continue from what `save` returned; only a fresh shard can.
+    def load(
+        self, state: Mapping[str, torch.Tensor], signatures: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """Continue from what `save` returned; only a fresh shard can. Sentences say what could not go on.
 
-        Raises KeyError or ValueError where the state is of another make; the shard is then unusable.
+        signatures: of the bank whose state it is; None: it was built alike. Raises KeyError or ValueError
+        where the state is of another make; the shard is then unusable.
         """
-        self.bank.load(state)
+        notes = self.bank.load(state, signatures)
         self.intake.load(state)
         self.lives.load("lives", state)
         self.alerts.load("sensor_alerts", state)
         self.silence.load("silence", state)
+        return notes
 
     def _retire(self, clock_ms: int) -> Iterator[Outcome[ResultT]]:
         places = self.lives.find_retired(clock_ms)

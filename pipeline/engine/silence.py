@@ -10,7 +10,7 @@ import torch
 from pipeline.engine.columns import Columns
 from pipeline.engine.lives import Lives
 from pipeline.engine.options import DAY_MS, SensorAlertOptions
-from pipeline.engine.sensor_alerts import RETIRED, format_duration, format_time, make_alert
+from pipeline.engine.sensor_alerts import GOES_ON, RETIRED, format_duration, format_time, make_alert
 from pipeline.engine.series import SeriesTable
 from pipeline.engine.settings import Settings
 from pipeline.records import Alert, BoolArray, Int64Array
@@ -51,6 +51,12 @@ class Silence:
         """[S] series with a silent alert."""
         firing: BoolArray = self._extend()["since_ms"] != NOT_FIRING
         return firing
+
+    def list_firing(self, time_ms: int) -> list[Alert]:
+        """What fires now, by series."""
+        since = self._extend()["since_ms"]
+        firing = sorted((self._table.name(at), at) for at in np.flatnonzero(since != NOT_FIRING).tolist())
+        return [self._make(at, "firing", int(since[at]), time_ms, GOES_ON, None) for _, at in firing]
 
     def find_thresholds(self) -> Int64Array:
         """[S] how long a series may say nothing, in milliseconds.

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
-from tests.kafka.workers import Handler, Reader, wait_until
 
 from pipeline.demo.kafka_server import PASSWORD, USER, KafkaServer
 from pipeline.kafka_options import KafkaOptions
 from pipeline.ports import Commit, Partition, Position, SourceError, TopicFacts
 from pipeline.sources.kafka import KafkaSource
+from tests.kafka.workers import Handler, Reader, wait_until
 
 MakeTopic = Callable[..., str]
 

@@ -1,0 +1,90 @@
+"""`gatecast run`: the worker as a process, with its signals and its log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from datetime import UTC, datetime
+from types import FrameType
+
+import click
+
+from pipeline.app import Worker
+from pipeline.config import Config, load_config
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Signals:
+    """SIGTERM and Ctrl-C end the worker after its turn; SIGHUP has it read the series file again."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.is_asked_to_declare = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._declare)
+
+    def _end(self, number: int, _: FrameType | None) -> None:
+        if self.is_over:  # asked twice: at once, what was learnt since the last checkpoint is learnt again
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.is_over = True
+
+    def _declare(self, number: int, _: FrameType | None) -> None:
+        self.is_asked_to_declare = True
+
+
+class JsonLines(logging.Formatter):
+    """A JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up_log(config: Config) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JsonLines()
+        if config.log.format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=_LEVELS[config.log.level], handlers=[handler], force=True)
+    for chatty in ("kafka", "uvicorn", "fsspec"):
+        logging.getLogger(chatty).setLevel(max(_LEVELS[config.log.level], logging.WARNING))
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(), help="TOML file; without it, defaults and variables.")
+def run(path: str | None) -> None:
+    """Read sensor streams from Kafka, forecast and learn, until stopped.
+
+    \b
+    Example:
+      gatecast run --config deploy/config/gatecast.toml
+
+    SIGTERM or Ctrl-C saves what was learnt and ends; SIGHUP reads the series file again.
+    """
+    config = load_config(path)
+    set_up_log(config)
+    worker = Worker(config)
+    signals = Signals()
+
+    def is_over() -> bool:
+        if signals.is_asked_to_declare:
+            signals.is_asked_to_declare = False
+            worker.declare()
+        return signals.is_over
+
+    worker.run(is_over)
