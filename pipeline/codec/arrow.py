@@ -147,7 +147,7 @@ class ArrowDecoder:
 
     def _judge(self, column: Any) -> tuple[Any, Int8Array]:
         if pa.types.is_string_view(column.type):
-            # No kernel may touch it: where it is null, even a validated view can point anywhere.
+            # No kernel may touch it: validation passes over null rows, whose views can hold anything.
             return self._qualities.judge(column.to_pylist())
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
