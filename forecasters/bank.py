@@ -472,7 +472,7 @@ class Bank:
             journal.clear()
             self._seconds[BLEND] += time.perf_counter() - started
         if self.nets:
-            steps, restarts = self.timetable["step"], self.timetable["restart"]
+            steps, restarts = self.timetable["step"], np.maximum(self.timetable["restart"], self.chunks.since)
             # not those without a reading yet: they are added at no certain place of the log
             live = np.flatnonzero(steps[: len(self.ids)] >= 0)
             due = self.chunks.due(live, steps[live], self._order)

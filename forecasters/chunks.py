@@ -69,6 +69,7 @@ class Chunks:
         self.pool_filled = 0
         self.offset = np.zeros(0, np.int64)
         self.trained = np.zeros(0, np.int64)
+        self.since = np.zeros(0, np.int64)  # steps before it can't be trained on
         self.ticks_waited = 0
         self._origins = torch.arange(chunk, device=device)
         self._ahead = torch.arange(1, self.horizon + 1, device=device)
@@ -87,10 +88,11 @@ class Chunks:
         more = capacity - self.offset.size
         self.offset = np.concatenate([self.offset, np.zeros(more, np.int64)])
         self.trained = np.concatenate([self.trained, np.full(more, -1, np.int64)])
+        self.since = np.concatenate([self.since, np.zeros(more, np.int64)])
 
     def add(self, slot: int, series: str) -> None:
         self.offset[slot] = zlib.crc32(series.encode()) % self.chunk
-        self.trained[slot] = -1
+        self.trained[slot], self.since[slot] = -1, 0
 
     def ends(self, wave: Wave) -> tuple[Tensor, Tensor]:
         """(rows of the wave where a chunk ends, place of the next chunk among the kept states)."""
@@ -214,9 +216,11 @@ class Chunks:
         yield "chunks.pool_target", self.pool_target.cpu().clone()
         yield "chunks.counts", torch.tensor([self.pool_filled, self.ticks_waited])
         yield "chunks.trained", torch.from_numpy(self.trained[:num_slots].copy())
+        yield "chunks.since", torch.from_numpy(self.since[:num_slots].copy())
 
     def load(self, state: Mapping[str, Tensor], num_slots: int) -> None:
         self.pool_x.copy_(state["chunks.pool_x"])
         self.pool_target.copy_(state["chunks.pool_target"])
         self.pool_filled, self.ticks_waited = (int(v) for v in state["chunks.counts"])
         self.trained[:num_slots] = state["chunks.trained"].numpy()
+        self.since[:num_slots] = state["chunks.since"].numpy()

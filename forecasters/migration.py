@@ -123,8 +123,6 @@ class Migration:
         if old_length < self.bank.memory.ring_length:
             # forecasts from before what the ring still holds can't be scored, nor learnt from
             since = torch.maximum(since, torch.where(n >= 0, n - old_length + 1, n).clamp(min=SETTLED))
-        if not self.chunked:
-            since = torch.maximum(since, torch.where(n >= 0, n + 1, n).clamp(min=SETTLED))
         self.state["timetable.restart"] = since
 
     def _move_rings(self) -> None:
@@ -139,8 +137,10 @@ class Migration:
             self.state["chunks.trained"] = torch.from_numpy(
                 self.bank.chunks.newest(slots, self.newest.numpy()).copy()
             )
+            self.state["chunks.since"] = (self.newest + 1).clamp(min=0)
             return
-        self.state["chunks.trained"] = self.old_state["chunks.trained"].clone()
+        for name in ("trained", "since"):
+            self.state[f"chunks.{name}"] = self.old_state[f"chunks.{name}"].clone()
         rows = min(self.old_state["chunks.pool_x"].shape[0], self.state["chunks.pool_x"].shape[0])
         for key in ("chunks.pool_x", "chunks.pool_target"):
             _overlay(self.state[key], self.old_state[key])

@@ -25,10 +25,10 @@ from pipeline.exporters.http import HttpOptions, HttpServer, Providers
 from pipeline.exporters.kafka import KafkaEmitter
 from pipeline.exporters.prometheus import MetricsExporter, register_process
 from pipeline.issued import Selection
-from pipeline.kafka_options import EmitterOptions, KafkaOptions, take_kafka_options
+from pipeline.kafka_options import EmitterOptions, take_kafka_options
 from pipeline.keeper import Keeper
 from pipeline.loader import Loader
-from pipeline.ports import Emitter, Partition, Position, RebalanceHandler, Source, TopicFacts
+from pipeline.ports import Emitter, Partition, Position, TopicFacts
 from pipeline.readiness import Readiness
 from pipeline.runner import Runner, RunnerParts
 from pipeline.series_file import SeriesFile, read_series_file
@@ -70,10 +70,12 @@ class Worker:
             trained=bank.nets,
             topics=() if self.kafka.pattern else self.kafka.topics,
             software={
-                "version": version("gatecast"), "python": platform.python_version(), "torch": torch.__version__
+                "version": version("gatecast"),
+                "python": platform.python_version(),
+                "torch": torch.__version__,
             },
             now=now,
-        )  # fmt: skip
+        )
         self.readiness = Readiness()
         emitted = EmitterOptions(
             format=config.forecasts.format,
@@ -164,9 +166,7 @@ class Worker:
 
     def make_shard(self, partition: Partition, facts: TopicFacts) -> Shard:
         bank = build_bank(self.config, derive_seed(self.config.forecasters.seed, partition.partition))
-        return Shard(
-            bank, self.shard_options, self.find_settings, partition.partition, facts.partitions
-        )
+        return Shard(bank, self.shard_options, self.find_settings, partition.partition, facts.partitions)
 
     def make_codec(self) -> Codec:
         return build_codec(self.codec_options)
@@ -298,5 +298,3 @@ def read_http_options(config: Config) -> HttpOptions:
     if server.username is not None and server.password is not None:
         credentials = Credentials(username=server.username, password=server.password.get_secret_value())
     return HttpOptions(host=server.host, port=server.port, tls=tls, credentials=credentials)
-
-

@@ -23,7 +23,7 @@ class SeriesList:
                     "topic": partition.topic,
                     "partition": partition.partition,
                     "states": shard.count_states(),
-                    "series": sorted(shard.describe_series()),
+                    "series": sorted(shard.list_series()),
                 }
             )
         return {"version": 1, "partitions": partitions}

@@ -131,6 +131,30 @@ class Shard(Generic[ResultT]):
         """Alerts of live series that have fallen silent by the wall clock; see `Silence.check`."""
         return self.silence.check(now_ms, read_to_end)
 
+    def list_series(self) -> tuple[str, ...]:
+        """Ids of all series."""
+        return self.intake.table.ids
+
+    def describe(self, series: str) -> dict[str, object] | None:
+        """What is known of one series, in plain values; None where it is not known here."""
+        at = self.intake.table.find(series)
+        if at < 0:
+            return None
+        columns, declared = self.intake.table.columns, self._find_settings(series)
+        accepted, heard_ms = int(self.lives.accepted[at]), int(self.lives.heard_ms[at])
+        return {
+            "series": series,
+            "name": declared.name,
+            "unit": declared.unit,
+            "labels": dict(declared.labels),
+            "cadence_ms": int(columns["cadence_ms"][at]) or None,
+            "season_ms": int(columns["season_ms"][at]),
+            "readings_learned": accepted,
+            "readings_needed": max(self.options.life.warm_readings - accepted, 0),
+            "heard": heard_ms,
+            "firing": [alert.kind for alert in self.list_firing() if alert.series == series],
+        }
+
     def list_firing(self) -> list[Alert]:
         """Alerts that fire now, as after a load: for who shows them, not to be sent again."""
         return self.alerts.list_firing(self.clock_ms) + self.silence.list_firing(self.clock_ms)

@@ -19,7 +19,7 @@ REJECTED = (
     "too_many_readings", "too_many_series", "too_far_ahead", "misplaced",
 )  # fmt: skip
 SIDES = ("below", "above")
-SERIES_STATES = ("new", "live", "silent")
+SERIES_STATES = ("cold", "warming", "live", "stale", "retired")
 ALERT_KINDS = ("anomaly", "silent", "stuck", "bad_quality", "out_of_range")
 STAGES = ("decode", "process", "emit", "save", "write")
 TRAINING_RESULTS = ("applied", "clipped", "skipped")

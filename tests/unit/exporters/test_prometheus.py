@@ -212,15 +212,15 @@ def test_series_by_state_add_up_over_shards_and_leave_with_them(exported):
     exporter = exported.exporter
     exporter.on_assigned("plant", 0)
     exporter.on_assigned("plant", 1)
-    exporter.on_series("plant", 0, {"live": 10, "new": 2})
-    exporter.on_series("plant", 1, {"live": 5, "silent": 1})
+    exporter.on_series("plant", 0, {"live": 10, "cold": 2})
+    exporter.on_series("plant", 1, {"live": 5, "stale": 1})
     exporter.on_series("plant", 0, {"live": 12})
     shown = [exported.value("series", state=state) for state in catalogue.SERIES_STATES]
-    assert shown == [0, 17, 1]
+    assert shown == [0, 0, 17, 1, 0]
     exporter.on_revoked("plant", 1)
     exporter.on_series("plant", 1, {"live": 99})
     assert exported.value("series", state="live") == 12
-    assert exported.value("series", state="silent") == 0
+    assert exported.value("series", state="stale") == 0
 
 
 def test_a_paging_episode_is_shown_for_three_minutes_at_least(exported):
