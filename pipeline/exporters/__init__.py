@@ -1,0 +1,1 @@
+"""Where results go: one thin file per outside system."""
