@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from pipeline.clients import DEFAULT_TOPIC, parse_client_settings
-from pipeline.feed_options import broker_options, format_options, hold_sigterm, resolve_batch
+from pipeline.feed_options import broker_options, format_options, resolve_batch
 from pipeline.table_options import table_options, take_table_options
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from pipeline.histories import History
     from pipeline.records import Readings
     from pipeline.sources.dialect import TableOptions
-
-# So many readings go to the feed at once where they are due together.
-CHUNK_READINGS = 8192
 
 
 @click.command("replay", short_help="Files of history into a Kafka topic.")
@@ -67,7 +64,7 @@ def run_command(
 
     from pipeline.demo import feed as feeds
     from pipeline.demo.encoding import Encoder
-    from pipeline.demo.meter import Meter
+    from pipeline.demo.session import run_session
     from pipeline.histories import read_history
     from pipeline.printing import print_counts
 
@@ -88,25 +85,15 @@ def run_command(
         markup=False,
         soft_wrap=True,
     )
-    stopped = False
-    with hold_sigterm(), Meter(console, feed, total=total) as meter:
-        try:
-            feeds.run_feed(
-                feed,
-                cut_due(history, pacer),
-                pacer,
-                on_step=lambda step: meter.show(pacer, int(step.event_time_ms[-1])),
-            )
-        except KeyboardInterrupt:
-            stopped = True
-        outlet.flush(feeds.FLUSH_TIMEOUT_S)
-    outlet.close()
+    meter, stopped = run_session(
+        console, outlet, feed, cut_due(history, pacer, feeds.CHUNK_READINGS), pacer, total=total
+    )
     meter.summarise(f"stopped before the end, of {total:,} readings" if stopped else "replayed")
     if stopped:
         raise KeyboardInterrupt
 
 
-def cut_due(history: History, pacer: Pacer) -> Iterator[Readings]:
+def cut_due(history: History, pacer: Pacer, limit: int) -> Iterator[Readings]:
     """The history in order, each piece as long as its readings are due together, of at least one time."""
     from pipeline.records import Readings
 
@@ -114,7 +101,7 @@ def cut_due(history: History, pacer: Pacer) -> Iterator[Readings]:
     while at < len(times):
         due_ms = min(pacer.due_ms, float(times[-1]))
         stop = int(np.searchsorted(times, max(due_ms, float(times[at])), side="right"))
-        stop = min(stop, at + CHUNK_READINGS)
+        stop = min(stop, at + limit)
         rows = slice(at, stop)
         yield Readings(
             series=history.series,

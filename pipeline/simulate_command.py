@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import click
 
 from pipeline.clients import DEFAULT_TOPIC, parse_client_settings
 from pipeline.durations import format_duration
-from pipeline.feed_options import Duration, broker_options, format_options
+from pipeline.feed_options import Duration, broker_options, format_options, resolve_batch
 
 if TYPE_CHECKING:
     from pipeline.demo.feed import OpenOutlet
@@ -160,8 +159,7 @@ def run_command(
 
     from pipeline.demo import feed as feeds
     from pipeline.demo.encoding import Encoder
-    from pipeline.demo.meter import Meter
-    from pipeline.feed_options import hold_sigterm, resolve_batch
+    from pipeline.demo.session import run_session
 
     console = Console(stderr=True, highlight=False)
     outlet = (open_outlet or feeds.open_outlet)(bootstrap, topic, parse_client_settings(client))
@@ -170,19 +168,21 @@ def run_command(
     now_ms = int(time.time() * 1000)
     pacer = feeds.Pacer(plant.options.start_ms, run.speed, live_at_ms=now_ms)
     console.print(describe_plant(plant, f"{topic} ({outlet.num_partitions} partitions)"), soft_wrap=True)
-    with hold_sigterm(), Meter(console, feed, total=run.num_readings) as meter:
-        steps: Iterable[Readings] = write_labels_along(plant, run.labels)
-        if run.past_only:
-            steps = take_past(plant, steps, now_ms)
-        with contextlib.suppress(KeyboardInterrupt):  # the usual end
-            feeds.run_feed(
-                feed, steps, pacer, for_s=run.for_s, num_readings=run.num_readings,
-                on_step=lambda step: meter.show(pacer, plant.time_ms, describe_now(plant, now_ms)),
-            )  # fmt: skip
-        outlet.flush(feeds.FLUSH_TIMEOUT_S)
-    outlet.close()
-    if run.labels is not None:
-        save_labels(plant, run.labels)
+    steps = write_labels_along(plant, run.labels)
+    if run.past_only:
+        steps = take_past(plant, steps, now_ms)
+    meter, _ = run_session(  # Ctrl-C is the usual end
+        console,
+        outlet,
+        feed,
+        feeds.join_due(steps, lambda: plant.time_ms, pacer, feeds.CHUNK_READINGS),
+        pacer,
+        for_s=run.for_s,
+        num_readings=run.num_readings,
+        describe=lambda: describe_now(plant, now_ms),
+    )
+    if run.labels is not None and feed.last_ms is not None:
+        save_labels(plant, run.labels, feed.last_ms + plant.options.cadence_ms)
     meter.summarise(f"simulated {len(plant.faults)} faults" if plant.faults else "simulated")
 
 
@@ -202,7 +202,7 @@ def describe_now(plant: Plant, now_ms: int) -> str:
     return ", ".join(filter(None, ("live" if plant.time_ms >= now_ms else moment, faults)))
 
 
-def take_past(plant: Plant, steps: Iterable[Readings], now_ms: int) -> Iterator[Readings]:
+def take_past(plant: Plant, steps: Iterator[Readings], now_ms: int) -> Iterator[Readings]:
     for step in steps:
         yield step
         if plant.time_ms > now_ms:
@@ -214,12 +214,12 @@ def write_labels_along(plant: Plant, path: Path | None) -> Iterator[Readings]:
     written, next_s = -1, 0.0
     for step in plant:
         if path is not None and len(plant.faults) != written and time.monotonic() >= next_s:
-            save_labels(plant, path)
+            save_labels(plant, path, plant.time_ms)
             written, next_s = len(plant.faults), time.monotonic() + _LABELS_EVERY_S
         yield step
 
 
-def save_labels(plant: Plant, path: Path) -> None:
+def save_labels(plant: Plant, path: Path, before_ms: int) -> None:
     from pipeline.demo.papers import write_labels
 
-    write_labels(path, plant)
+    write_labels(path, plant, before_ms=before_ms)

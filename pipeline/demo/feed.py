@@ -1,7 +1,7 @@
 """Readings into the partitions of a topic, each at its time."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from pipeline.placement import find_partition
 from pipeline.records import Readings
 
 FLUSH_TIMEOUT_S = 60.0
+CHUNK_READINGS = 8192  # that are due together are handed over at once
 _NAP_S = 0.2  # longest sleep at a stretch, so that a deadline is noticed
 
 
@@ -41,6 +42,8 @@ class Feed:
         self._size = outlet.num_partitions
         self._partition = np.array([find_partition(name, self._size) for name in series], np.int64)
         self.num_readings = self.num_messages = self.num_bytes = 0
+        self.last_ms: int | None = None
+        """Event time of the last reading."""
 
     def send(self, readings: Readings) -> None:
         """Hand a batch over, whose ``series`` are the feed's. Raises BrokerError."""
@@ -54,6 +57,8 @@ class Feed:
                 self.num_messages += 1
                 self.num_bytes += len(value)
         self.num_readings += len(readings)
+        if len(readings):
+            self.last_ms = int(readings.event_time_ms[-1])
 
 
 class Pacer:
@@ -99,9 +104,11 @@ class Pacer:
             self._sleep(min(missing_s, left_s, _NAP_S))
 
     def find_delay_s(self, event_time_ms: int) -> float:
-        """By how much a time is overdue; 0 where nothing can be late."""
+        """By how much a time is overdue; 0 where nothing can be late, as with a past at any speed."""
+        if not self._speed and (self._live_at_ms is None or event_time_ms < self._live_at_ms):
+            return 0.0
         late_s = -self._find_missing_s(event_time_ms)
-        return late_s if np.isfinite(late_s) else 0.0
+        return max(late_s, 0.0)
 
     def _find_missing_s(self, event_time_ms: int) -> float:
         elapsed_s = self.elapsed_s
@@ -109,6 +116,35 @@ class Pacer:
         if self._live_at_ms is not None:
             at_s = max(at_s, (event_time_ms - self._live_at_ms) / 1000)
         return at_s - elapsed_s
+
+
+def join_due(
+    steps: Iterator[Readings], find_next_ms: Callable[[], int], pacer: Pacer, limit: int
+) -> Iterator[Readings]:
+    """Steps that are due together as one, of about ``limit`` readings at most, so that batches fill up.
+
+    ``find_next_ms`` says the time of the next step without taking it.
+    """
+    for first in steps:
+        parts, size = [first], len(first)
+        while size < limit and find_next_ms() <= pacer.due_ms:
+            following = next(steps, None)
+            if following is None:
+                break
+            parts.append(following)
+            size += len(following)
+        yield _concatenate(parts) if len(parts) > 1 else first
+
+
+def _concatenate(parts: list[Readings]) -> Readings:
+    faults = [part.fault for part in parts if part.fault is not None]
+    return Readings(
+        series=parts[0].series,
+        series_index=np.concatenate([part.series_index for part in parts]),
+        event_time_ms=np.concatenate([part.event_time_ms for part in parts]),
+        value=np.concatenate([part.value for part in parts]),
+        fault=np.concatenate(faults) if len(faults) == len(parts) else None,
+    )
 
 
 def run_feed(

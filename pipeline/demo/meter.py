@@ -51,15 +51,15 @@ class Meter:
     ) -> None:
         self._progress.stop()
 
-    def show(self, pacer: Pacer, event_time_ms: int, note: str = "") -> None:
-        """After each step, with its time; cheap between two refreshes."""
+    def show(self, pacer: Pacer, note: str = "") -> None:
+        """After each step; cheap between two refreshes."""
         now_s = self._clock()
         if now_s - self._window_s >= _WINDOW_S:
             self._rate = (self._feed.num_readings - self._window_readings) / (now_s - self._window_s)
             self._window_s, self._window_readings = now_s, self._feed.num_readings
         elif self._window_readings == 0 and now_s > self._start_s:
             self._rate = self._feed.num_readings / (now_s - self._start_s)
-        late_s = pacer.find_delay_s(event_time_ms)
+        late_s = 0.0 if self._feed.last_ms is None else pacer.find_delay_s(self._feed.last_ms)
         parts = (self._describe(), note, f"{late_s:,.0f} s behind" if late_s > _LATE_S else "")
         text = ", ".join(part for part in parts if part)
         self._progress.update(self._task, completed=self._feed.num_readings, description=text)

@@ -25,21 +25,22 @@ _TITLES = {
 }
 
 
-def write_labels(path: str | os.PathLike[str], plant: Plant) -> None:
-    """Write all faults so far as JSON, in place of what was there; a reader never sees half a file.
+def write_labels(path: str | os.PathLike[str], plant: Plant, *, before_ms: int) -> None:
+    """Write all faults that began before a time as JSON; a reader never sees half a file.
 
     ``faults`` has series, kind, start and end (epoch milliseconds, the end being the first healthy step) and
     the size in the sensor's unit, null where there is none. ``windows`` has the same by series, as texts
     in UTC from first to last faulty step: the form of the Numenta benchmark.
     """
     names = plant.layout.series
+    faults = [fault for fault in plant.faults if fault.start_ms < before_ms]
     report = {
         "version": 1,
         "seed": plant.options.seed,
         "cadence_ms": plant.options.cadence_ms,
-        "simulated": {"start": plant.options.start_ms, "end": plant.time_ms},
-        "faults": [_describe(fault, names) for fault in plant.faults],
-        "windows": list_windows(plant.faults, names, plant.options.cadence_ms),
+        "simulated": {"start": plant.options.start_ms, "end": before_ms},
+        "faults": [_describe(fault, names) for fault in faults],
+        "windows": list_windows(faults, names, plant.options.cadence_ms),
     }
     target = Path(path)
     draft = target.with_name(target.name + ".part")
@@ -79,7 +80,7 @@ def _make_row(layout: Layout, sensor: int, cadence_ms: int, day_ms: int) -> dict
         "area": place.area,
         "equipment": place.equipment,
         "owner": place.owner,
-        "severity": "critical" if place.area == "Reaction" and kind.tag in ("TI", "PI") else "warning",
+        "severity": "page" if place.area == "Reaction" and kind.tag in ("TI", "PI") else "ticket",
         "min": f"{low:g}",
         "max": f"{high:g}",
         "min_abs": f"{2 * kind.deadband:g}",

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from kafka import KafkaProducer  # type: ignore[import-untyped]
-from kafka.errors import KafkaError  # type: ignore[import-untyped]
+from kafka import KafkaProducer  # type: ignore[import-untyped, unused-ignore]
+from kafka.errors import KafkaError  # type: ignore[import-untyped, unused-ignore]
 
 from pipeline.clients import BrokerError
 
