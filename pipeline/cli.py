@@ -11,10 +11,15 @@ import click
 
 from pipeline.bench_command import bench
 from pipeline.checkpoints_command import checkpoints
+from pipeline.clients import BrokerError, SettingError
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.config_command import config as config_commands
+from pipeline.inspect_command import inspect
+from pipeline.replay_command import replay
 from pipeline.run_command import run
-from pipeline.sources.dialect import TableError, TableOptions
+from pipeline.simulate_command import simulate
+from pipeline.sources.dialect import TableError
+from pipeline.table_options import table_options, take_table_options
 from pipeline.topics_command import topics
 
 FAILED, REFUSED, STOPPED = 1, 2, 130
@@ -92,8 +97,10 @@ class Commands(click.Group):
 
 
 def _explain(error: Exception) -> click.ClickException:
-    if isinstance(error, TableError | ConfigError):
+    if isinstance(error, TableError | ConfigError | SettingError):
         return Refused(str(error))
+    if isinstance(error, BrokerError):
+        return Failed(str(error))
     if isinstance(error, OSError):
         return Failed(f"{error.filename or 'system'}: {error.strerror or error}")
     words = str(error) or "no message"
@@ -122,22 +129,6 @@ def main() -> None:
     \b
     Example: gatecast backtest plant.csv --horizon 24
     """
-
-
-def table_options(command: CallableT) -> CallableT:
-    """Options that say how a file is written; what is left out is found out and printed."""
-    options = (
-        click.option("--delimiter", help="Between cells: one character, or tab."),
-        click.option("--decimal", type=click.Choice([".", ","]), help="Decimal sign."),
-        click.option("--encoding", help="Such as utf-8 or cp1252."),
-        click.option("--time-column", help="Name of the column of times."),
-        click.option("--time-format", help="As strptime has it, such as '%d.%m.%Y %H:%M'."),
-        click.option("--time-zone", help="IANA name for times without an offset; UTC by default."),
-        click.option("--units-row/--no-units-row", default=None, help="A row of units under the header."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 OUT_FILE = click.Path(dir_okay=False, writable=True)
@@ -180,13 +171,6 @@ OUT_FILE = click.Path(dir_okay=False, writable=True)
 def backtest(
     files: tuple[str, ...],
     config: str | None,
-    delimiter: str | None,
-    decimal: str | None,
-    encoding: str | None,
-    time_column: str | None,
-    time_format: str | None,
-    time_zone: str | None,
-    units_row: bool | None,
     **settings: Any,
 ) -> None:
     """Forecast the history in FILE... as if it were live, and say how well that went.
@@ -200,23 +184,13 @@ def backtest(
     """
     from pipeline.backtest_command import run_command  # torch takes seconds to load; --help need not wait
 
-    table = TableOptions(
-        delimiter=delimiter,
-        decimal=decimal,
-        encoding=encoding,
-        time_column=time_column,
-        time_format=time_format,
-        time_zone=time_zone,
-        units_row=units_row,
-    )
+    table = take_table_options(settings)
     run_command(files, table, load_config(config), **settings)
 
 
 main.add_command(bench)
-main.add_command(run)
-main.add_command(config_commands)
-main.add_command(topics)
-main.add_command(checkpoints)
+for command in (inspect, replay, simulate, run, config_commands, topics, checkpoints):
+    main.add_command(debug_option(command))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from types import FrameType
 
 import click
 
-from pipeline.app import Worker
 from pipeline.config import Config, load_config
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -76,6 +75,8 @@ def run(path: str | None) -> None:
 
     SIGTERM or Ctrl-C saves what was learnt and ends; SIGHUP reads the series file again.
     """
+    from pipeline.app import Worker  # torch takes seconds to load; --help need not wait
+
     config = load_config(path)
     set_up_log(config)
     worker = Worker(config)
