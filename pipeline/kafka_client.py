@@ -37,6 +37,11 @@ class _ReasonedManager(KafkaConnectionManager):
     last_failure: BaseException | None = None
     is_building = True
 
+    def __init__(self, net: NetworkSelector, **configs: Any) -> None:
+        super().__init__(net, **configs)
+        # The option of consumer and producer does not get through to what they ask the brokers for.
+        self.cluster.config["allow_auto_create_topics"] = False
+
     async def _connect(self, node: Any, conn: Any, **settings: Any) -> None:
         await super()._connect(node, conn, **settings)
         for future in (conn.init_future, conn.close_future):

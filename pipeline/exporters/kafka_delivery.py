@@ -54,7 +54,6 @@ class Delivery:
             "batch_size": _BATCH_BYTES,
             "delivery_timeout_ms": timeout_ms,
             "max_block_ms": _BLOCK_MS,
-            "allow_auto_create_topics": False,
             "metrics_enabled": False,
         }
         self._buffer_bytes = buffer_bytes

@@ -10,6 +10,7 @@ as the listener does, whatever its timeout.
 from __future__ import annotations
 
 import concurrent.futures
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from pipeline.kafka_client import build_client, list_settings
 from pipeline.kafka_options import KafkaOptions
 from pipeline.ports import Partition, Position
 
+JOIN_S = 1.0  # poll returns nothing while a rebalance lasts, so there is nothing to hurry back for
 FETCH_WAIT_MS = 200  # a partition that is started waits for a fetch in flight: so long at most
 _FETCH_BYTES = 16 << 20  # of one broker in one answer
 _HEARTBEATS = 3  # in a session
@@ -43,7 +45,6 @@ class GroupConsumer:
             "auto_offset_reset": "none",
             "enable_auto_commit": False,
             "isolation_level": "read_committed",
-            "allow_auto_create_topics": False,
             "max_poll_records": options.max_poll_records,
             "max_poll_interval_ms": options.max_poll_interval_ms,
             "session_timeout_ms": options.session_timeout_ms,
@@ -62,7 +63,21 @@ class GroupConsumer:
             self._consumer.subscribe(topics=list(options.topics), listener=listener)
 
     def poll(self, timeout_s: float) -> dict[TopicPartition, list[Any]]:
-        return self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)))
+        """Goes on for up to `JOIN_S` while a rebalance is under way.
+
+        A rebalance that ends between two polls is not applied by kafka-python: at best the next poll begins
+        another one, which all members take part in; at worst (it began with new metadata) the member takes it
+        for done, sends no heartbeats and waits for ever, unless it is told that it has to join.
+        """
+        records = self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)))
+        deadline = time.monotonic() + JOIN_S
+        while self._coordinator._join_task is not None:
+            self._coordinator.request_rejoin()
+            left_s = deadline - time.monotonic()
+            if records or left_s <= 0:
+                break
+            records = self._consumer.poll(timeout_ms=int(left_s * 1000))
+        return records
 
     def close(self, timeout_s: float) -> None:
         self._consumer.close(autocommit=False, timeout_ms=max(0, int(timeout_s * 1000)))

@@ -199,6 +199,24 @@ def test_missing_topic_is_named_and_read_once_it_is_there(
     assert list(source.missing_topics) == []
 
 
+def test_assignment_is_applied_however_short_the_polls_are(
+    options: KafkaOptions, source: KafkaSource, make_topic: MakeTopic
+) -> None:
+    """kafka-python 3.0.12 forgets a rebalance that began with new metadata and ended between two polls: the
+    member stayed in it for ever, without heartbeats."""
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        source.poll(0.0)
+    topic = make_topic(options.topics[0], partitions=2)
+    assigned: list[Partition] = []
+    deadline = time.monotonic() + 20
+    while len(assigned) < 2 and time.monotonic() < deadline:
+        source.poll(0.0)
+        assigned += source.take_assigned()
+        time.sleep(0.02)  # somebody works between polls
+    assert assigned == [Partition(topic, 0), Partition(topic, 1)]
+
+
 def test_pattern_reads_whole_names_and_none_of_our_outputs(
     options: KafkaOptions, make_topic: MakeTopic, producer: KafkaProducer
 ) -> None:
