@@ -1,6 +1,6 @@
 """What commands that talk to a broker share: how a client is set up by options, and how it fails."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,6 @@ def parse_client_settings(pairs: Sequence[str]) -> dict[str, Any]:
         else:
             settings[key] = _read_value(text)
     return settings
-
-
-def shorten_settings(settings: Mapping[str, Any]) -> str:
-    """Names alone: values may be secrets."""
-    return ", ".join(sorted(settings)) or "none"
 
 
 def _hide(pair: str) -> str:

@@ -111,7 +111,11 @@ def look_at_topic(batches: Sequence[Messages], bootstrap: str, topic: str) -> Fi
 
 def decode_messages(guess: Guess, messages: Messages) -> tuple[Readings, Sequence[Rejected]]:
     """By the worker's own codec, set up as guessed."""
-    from pipeline.codec import CodecOptions, FieldOptions, build_codec
+    from pipeline.codec import (  # type: ignore[import-untyped, unused-ignore]
+        CodecOptions,
+        FieldOptions,
+        build_codec,
+    )
 
     fields: dict[str, Any] = dict(guess.fields)
     options = CodecOptions(

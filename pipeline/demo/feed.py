@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.demo.encoding import Encoder, take_readings
-from pipeline.exporters.readings import ReadingsProducer
 from pipeline.placement import find_partition
 from pipeline.records import Readings
 
 FLUSH_TIMEOUT_S = 60.0
 CHUNK_READINGS = 8192  # that are due together are handed over at once
+_DUE_S = 1e-6  # nearer than that is now; what rounding leaves over is not worth a sleep
 _NAP_S = 0.2  # longest sleep at a stretch, so that a deadline is noticed
 
 
@@ -31,6 +31,8 @@ OpenOutlet = Callable[[str, str, Mapping[str, Any]], Outlet]
 
 def open_outlet(bootstrap: str, topic: str, settings: Mapping[str, Any]) -> Outlet:
     """A producer for one topic. Raises BrokerError."""
+    from pipeline.exporters.readings import ReadingsProducer  # kafka-python takes long to load
+
     return ReadingsProducer(bootstrap, topic, settings)
 
 
@@ -96,10 +98,10 @@ class Pacer:
         """Sleep until the time is due; False if ``deadline_s`` after the start comes first."""
         while True:
             left_s = deadline_s - self.elapsed_s
-            if left_s <= 0:
+            if left_s <= _DUE_S:
                 return False
             missing_s = self._find_missing_s(event_time_ms)
-            if missing_s <= 0:
+            if missing_s <= _DUE_S:
                 return True
             self._sleep(min(missing_s, left_s, _NAP_S))
 
