@@ -125,7 +125,10 @@ class Fields:
 
     def save(self, prefix: str, num_slots: int) -> Iterator[tuple[str, Tensor]]:
         for name, t in self.data.items():
-            yield f"{prefix}.{name}", t[:num_slots].detach().contiguous().clone().cpu()
+            yield (
+                f"{prefix}.{name}",
+                t[:num_slots].detach().clone(memory_format=torch.contiguous_format).cpu(),
+            )
 
     def load(self, prefix: str, state: Mapping[str, Tensor], num_slots: int) -> None:
         """Raises KeyError where a field is missing, ValueError where its shape or dtype is another."""

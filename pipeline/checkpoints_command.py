@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from pipeline.config import load_config
 
 if TYPE_CHECKING:
     from pipeline.adoption import GroupAdmin
@@ -27,25 +30,57 @@ def checkpoints() -> None:
     """
 
 
-def place_options(required: bool) -> Callable[[CallableT], CallableT]:
-    """--url, --group and --topic."""
+def place_options(command: CallableT) -> CallableT:
+    """--config, --url, --group and --topic."""
+    for option in (
+        click.option("--topic", help="Topic of the readings."),
+        click.option("--group", help="Consumer group."),
+        click.option("--url", help="Folder or fsspec URL. [default: checkpoints.url as configured]"),
+        click.option("--config", "path", type=click.Path(), help="TOML file of a worker."),
+    ):
+        command = option(command)
+    return command
 
-    def decorate(command: CallableT) -> CallableT:
-        for option in (
-            click.option("--topic", required=required, help="Topic of the readings."),
-            click.option("--group", required=required, help="Consumer group."),
-            click.option("--url", required=True, help="Folder or fsspec URL, as checkpoints.url."),
-        ):
-            command = option(command)
-        return command
 
-    return decorate
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where checkpoints are and who committed them: what was given, over what is configured."""
+
+    url: str
+    group: str | None
+    topic: str | None
+    bootstrap: str | None
+
+
+def find_place(
+    path: str | None,
+    *,
+    url: str | None,
+    group: str | None,
+    topic: str | None,
+    bootstrap: str | None = None,
+    is_whole: bool = False,
+) -> Place:
+    """is_whole: group, topic and brokers are taken from the configuration even without --config.
+
+    Raises ConfigError, and UsageError where the configuration names no single topic.
+    """
+    config = load_config(path)
+    if path is not None or is_whole:
+        group, bootstrap = group or config.kafka.group, bootstrap or ",".join(config.kafka.bootstrap)
+        if topic is None and is_whole:
+            if len(config.kafka.topics) > 1 or config.kafka.pattern:
+                raise click.UsageError("kafka.topics names several topics: say which with --topic")
+            topic = config.kafka.topics[0]
+    return Place(url=url or config.checkpoints.url, group=group, topic=topic, bootstrap=bootstrap)
 
 
 @checkpoints.command("list")
-@place_options(required=False)
+@place_options
 @click.option("--bootstrap", help="Kafka, HOST:PORT[,…]: to say which checkpoints are committed.")
-def list_command(url: str, group: str | None, topic: str | None, bootstrap: str | None) -> None:
+def list_command(
+    path: str | None, url: str | None, group: str | None, topic: str | None, bootstrap: str | None
+) -> None:
     """A row for each checkpoint, whole or not.
 
     \b
@@ -54,16 +89,17 @@ def list_command(url: str, group: str | None, topic: str | None, bootstrap: str 
     """
     from pipeline.store import find_checkpoints
 
-    found = _read(lambda: list(find_checkpoints(url, group, topic)))
+    place = find_place(path, url=url, group=group, topic=topic, bootstrap=bootstrap)
+    found = _read(lambda: list(find_checkpoints(place.url, place.group, place.topic)))
     committed: dict[tuple[str, str, int], Position] | None = None
-    if bootstrap:
-        committed = _read_committed(bootstrap, sorted({one.group for one in found}))
+    if place.bootstrap:
+        committed = _read_committed(place.bootstrap, sorted({one.group for one in found}))
     _print_table(found, committed)
 
 
 @checkpoints.command()
-@place_options(required=False)
-def verify(url: str, group: str | None, topic: str | None) -> None:
+@place_options
+def verify(path: str | None, url: str | None, group: str | None, topic: str | None) -> None:
     """Read every checkpoint and compare its hash. Ends with 1 if one is broken.
 
     \b
@@ -72,9 +108,10 @@ def verify(url: str, group: str | None, topic: str | None) -> None:
     """
     from pipeline.store import find_checkpoints
 
+    place = find_place(path, url=url, group=group, topic=topic)
     broken = total = 0
     try:
-        for one in find_checkpoints(url, group, topic, verify=True):
+        for one in find_checkpoints(place.url, place.group, place.topic, verify=True):
             total += 1
             broken += bool(one.problem)
             click.echo(f"{_describe(one)}: {one.problem or 'whole'}")
@@ -86,16 +123,17 @@ def verify(url: str, group: str | None, topic: str | None) -> None:
 
 
 @checkpoints.command()
-@place_options(required=True)
-@click.option("--bootstrap", required=True, help="Kafka, HOST:PORT[,…].")
+@place_options
+@click.option("--bootstrap", help="Kafka, HOST:PORT[,…]. [default: as configured]")
 @click.option("--partition", "partitions", multiple=True, type=click.IntRange(min=0), help="Repeatable.")
 @click.option("--all", "every", is_flag=True, help="All partitions that have checkpoints.")
 @click.option("--at", type=click.IntRange(min=0), help="Take none above this offset.")
 def adopt(
-    url: str,
-    group: str,
-    topic: str,
-    bootstrap: str,
+    path: str | None,
+    url: str | None,
+    group: str | None,
+    topic: str | None,
+    bootstrap: str | None,
     partitions: tuple[int, ...],
     every: bool,
     at: int | None,
@@ -110,9 +148,15 @@ def adopt(
     """
     if every == bool(partitions):
         raise click.UsageError("expected either --all or at least one --partition")
-    admin = open_admin(bootstrap)
+    place = find_place(path, url=url, group=group, topic=topic, bootstrap=bootstrap, is_whole=True)
+    assert place.group is not None
+    assert place.topic is not None
+    assert place.bootstrap is not None
+    admin = open_admin(place.bootstrap)
     try:
-        chosen = adopt_partitions(admin, url, group, topic, None if every else partitions, at)
+        chosen = adopt_partitions(
+            admin, place.url, place.group, place.topic, None if every else partitions, at
+        )
     finally:
         admin.close()
     for partition, manifest in sorted(chosen.items()):

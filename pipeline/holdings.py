@@ -34,7 +34,7 @@ class Holding:
     """Loading until `loaded` is done, then running unless it was refused; frozen on its way out."""
 
     partition: Partition
-    loading: Future[Loaded | Refused]
+    loading: Future[Loaded | Refused] | None = None
     loaded: Loaded | None = None
     next_offset: int = -1
     """Of the next message that the shard has not seen."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,10 @@ from pipeline.readiness import Readiness
 from pipeline.records import Messages, Readings, Rejected
 
 POLL_S = 0.05
+TURN_S = 0.25
+"""Readings are worked off for so long between two polls: the group expels who does not come back to poll."""
+SLICE = 64
+"""Messages between two looks at the clock."""
 HOUSEKEEPING_S = 1.0
 STOP_S = 6.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
@@ -65,6 +70,8 @@ class Runner:
         self._settings: Settings | None = None
         self._trained: dict[tuple[Partition, str], Mapping[str, float]] = {}
         self._is_resting = False
+        self._backlog: deque[Messages] = deque()
+        """Polled and not yet worked off."""
 
     @property
     def holdings(self) -> Mapping[Partition, Holding]:
@@ -79,7 +86,7 @@ class Runner:
         """Until `is_over`, then the last checkpoints. Raises what can't be mended by trying again."""
         try:
             while not is_over():
-                self.turn(source)
+                self.turn(source, is_over)
         except BaseException:
             self._loader.close()
             source.close(CLOSE_S)
@@ -89,13 +96,14 @@ class Runner:
         source.close(CLOSE_S)
         self._keeper.close()
 
-    def turn(self, source: Source) -> None:
+    def turn(self, source: Source, is_over: Callable[[], bool] = lambda: False) -> None:
         """One turn of the loop."""
         self._take_assigned(source)
         self._start_loaded(source)
         self._rest_if_full(source)
-        for messages in source.poll(POLL_S):
-            self._process(messages)
+        for messages in source.poll(0.0 if self._backlog else POLL_S):
+            self._backlog += cut(messages, SLICE)
+        self._work_off(is_over)
         self._readiness.beat()
         if self._clock() - self._kept_house_s >= HOUSEKEEPING_S:
             self._keep_house(source)
@@ -110,15 +118,16 @@ class Runner:
 
     def _take_assigned(self, source: Source) -> None:
         for partition in source.take_assigned():
-            self._holdings[partition] = holding = Holding(
-                partition=partition,
-                loading=self._loader.load(source, partition, partial(self._holdings.__contains__, partition)),
-            )
-            self._readiness.hinder_partition(*holding.partition, "its shard is loading")
+            self._holdings[partition] = holding = Holding(partition=partition)
+            self._readiness.hinder_partition(*partition, "its shard is loading")
+            holding.loading = self._loader.load(source, partition, partial(self._is_held, holding))
+
+    def _is_held(self, holding: Holding) -> bool:
+        return self._holdings.get(holding.partition) is holding
 
     def _start_loaded(self, source: Source) -> None:
         for partition, holding in self._holdings.items():
-            if holding.loaded is not None or not holding.loading.done():
+            if holding.loaded is not None or holding.loading is None or not holding.loading.done():
                 continue
             loaded = holding.loading.result()
             if isinstance(loaded, Refused):
@@ -153,6 +162,8 @@ class Runner:
 
     def drop(self, partitions: Sequence[Partition], committed: Mapping[Partition, Position]) -> None:
         """As `RebalanceHandler.drop`."""
+        gone = set(partitions)
+        self._backlog = deque(m for m in self._backlog if Partition(m.topic, m.partition) not in gone)
         for partition in partitions:
             holding = self._holdings.pop(partition, None)
             self._readiness.hinder_partition(*partition, None)
@@ -160,6 +171,14 @@ class Runner:
                 self._observer.on_revoked(*partition)
 
     # -- readings ----------------------------------------------------------------------------------------
+
+    def _work_off(self, is_over: Callable[[], bool]) -> None:
+        """What was polled, for a while; state depends on the log alone, so it may stop behind any message."""
+        deadline = self._clock() + TURN_S
+        while self._backlog and not is_over() and self._emitter.has_room:
+            self._process(self._backlog.popleft())
+            if self._clock() >= deadline:
+                break
 
     def _process(self, messages: Messages) -> None:
         partition = Partition(messages.topic, messages.partition)
@@ -204,8 +223,11 @@ class Runner:
         for each in rejected:
             for reason in each.reasons:
                 by_reason[reason] = by_reason.get(reason, 0) + 1
-        dropped = {"merged": new.pop("merged"), "tombstone": tombstones}
-        kinds = {"masked": {}, "dropped": dropped, "rejected": by_reason}
+        kinds: dict[str, dict[str, int]] = {
+            "masked": {},
+            "dropped": {"tombstone": tombstones},
+            "rejected": by_reason,
+        }
         for fate, count in new.items():
             kind, _, reason = fate.partition("_")
             kinds[kind][reason] = kinds[kind].get(reason, 0) + count
@@ -216,8 +238,8 @@ class Runner:
     # -- now and then ------------------------------------------------------------------------------------
 
     def _rest_if_full(self, source: Source) -> None:
-        """While the emitter has no room the source rests, and polls go on, so that the group keeps us."""
-        is_full = not self._emitter.has_room
+        """While there is enough to do, or no room for what comes of it, the source rests and polls go on."""
+        is_full = bool(self._backlog) or not self._emitter.has_room
         if is_full == self._is_resting:
             return
         self._is_resting = is_full
@@ -266,6 +288,21 @@ class Runner:
                     self._observer.on_alerts(*holding.partition, alerts)
                 holding.writing = self._keeper.begin(holding)
         self._settings = None
+
+
+def cut(messages: Messages, size: int) -> Iterator[Messages]:
+    """Slices of at most `size` messages, in order."""
+    for start in range(0, len(messages), size):
+        part = slice(start, start + size)
+        yield Messages(
+            topic=messages.topic,
+            partition=messages.partition,
+            offset=messages.offset[part],
+            timestamp_ms=messages.timestamp_ms[part],
+            key=messages.key[part],
+            value=messages.value[part],
+            headers=messages.headers[part],
+        )
 
 
 def join_by_message(rejected: Sequence[Rejected]) -> list[Rejected]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +11,9 @@ import click
 from kafka import KafkaAdminClient, errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from pipeline.config import load_config
 from pipeline.kafka_client import build_client, explain_refusal, list_settings
-from pipeline.kafka_options import KafkaOptions
+from pipeline.kafka_options import KafkaOptions, take_kafka_options
 
 _HOUR_MS = 3_600_000
 
@@ -125,15 +127,19 @@ def topics() -> None:
 
 
 @topics.command(short_help="Make the topics that are missing.")
-@click.option(
-    "--bootstrap", default="localhost:9092", show_default=True, help="HOST:PORT, or several with commas."
-)
-@click.option("--topic", "names", multiple=True, help="Topic of readings. [default: gatecast.readings]")
-@click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--config", "path", type=click.Path(), help="TOML file; without it, defaults and variables.")
+@click.option("--bootstrap", help="HOST:PORT, or several with commas. [default: as configured]")
+@click.option("--topic", "names", multiple=True, help="Topic of readings. [default: as configured]")
+@click.option("--partitions", type=click.IntRange(min=1), help="[default: as configured]")
 @click.option("--replication", type=click.IntRange(min=1), help="[default: what the brokers are set to]")
-@click.option("--retention-hours", type=click.IntRange(min=1), default=168, show_default=True)
+@click.option("--retention-hours", type=click.IntRange(min=1), help="[default: as configured]")
 def create(
-    bootstrap: str, names: tuple[str, ...], partitions: int, replication: int | None, retention_hours: int
+    path: str | None,
+    bootstrap: str | None,
+    names: tuple[str, ...],
+    partitions: int | None,
+    replication: int | None,
+    retention_hours: int | None,
 ) -> None:
     """Make the topics of readings, rejected messages, forecasts and alerts where they are missing.
 
@@ -143,13 +149,17 @@ def create(
     Example:
       gatecast topics create --bootstrap kafka-1:9092 --partitions 8 --replication 3
     """
+    given: dict[str, Any] = {
+        "bootstrap": tuple(part.strip() for part in bootstrap.split(",")) if bootstrap else None,
+        "topics": names or None,
+        "partitions": partitions,
+        "replication": replication,
+        "retention_hours": retention_hours,
+    }
     try:
-        options = KafkaOptions(
-            bootstrap=tuple(part.strip() for part in bootstrap.split(",")),
-            topics=names or KafkaOptions().topics,
-            partitions=partitions,
-            replication=replication,
-            retention_hours=retention_hours,
+        options = dataclasses.replace(
+            take_kafka_options(load_config(path).kafka),
+            **{name: value for name, value in given.items() if value is not None},
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

@@ -42,5 +42,7 @@ def serialise(state: Mapping[str, torch.Tensor]) -> Iterator[bytes | memoryview]
     yield len(text).to_bytes(8, "little") + text
     for name in names:
         flat = state[name].detach().cpu().contiguous().reshape(-1)
+        if flat.numel() and flat.stride(0) != 1:  # of one element, which is contiguous whatever its stride
+            flat = flat.clone(memory_format=torch.contiguous_format)
         if flat.numel():
             yield flat.view(torch.uint8).numpy().data
