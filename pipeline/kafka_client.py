@@ -30,8 +30,8 @@ _TOKEN_MARGIN_S = 30.0  # a token about to end is not used any more
 class _ReasonedManager(KafkaConnectionManager):
     """Remembers why the last attempt to connect failed.
 
-    A refused login ends the attempts while a client is being built (kafka-python would go on until the time is
-    over). Later it may be a broker that has just started and does not know its users yet, so it is tried again.
+    A refused login ends the attempts while a client is being built (kafka-python would go on until the time
+    is over). Later it may be a broker that has just started and does not know its users, so it is tried again.
     """
 
     last_failure: BaseException | None = None
@@ -40,7 +40,7 @@ class _ReasonedManager(KafkaConnectionManager):
     def __init__(self, net: NetworkSelector, **configs: Any) -> None:
         super().__init__(net, **configs)
         # The option of consumer and producer does not get through to what they ask the brokers for.
-        self.cluster.config["allow_auto_create_topics"] = False
+        self.cluster.config["allow_auto_create_topics"] = configs.get("allow_auto_create_topics", False)
 
     async def _connect(self, node: Any, conn: Any, **settings: Any) -> None:
         await super()._connect(node, conn, **settings)
@@ -173,6 +173,6 @@ def explain_refusal(error: BaseException, options: KafkaOptions) -> str | None:
             f"{where} does not allow kafka.session_timeout_ms = {options.session_timeout_ms}: "
             "see group.min.session.timeout.ms and group.max.session.timeout.ms there"
         )
-    if isinstance(error, errors.RetriableError | errors.NodeNotReadyError | errors.UnknownBrokerIdError):
-        return None
+    if isinstance(error, errors.RetriableError | errors.UnknownBrokerIdError | errors.CorruptRecordError):
+        return None  # a damaged batch is fetched again; if that never helps, the watchdog says so
     return f"{where} answered {type(error).__name__}: {error}"

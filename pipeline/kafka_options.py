@@ -24,6 +24,7 @@ class KafkaOptions:
     max_poll_records: int = 5_000
     compression: str = "lz4"
     api_version: str | None = None  # "2.3" for the in-memory broker; None: asked of the broker
+    makes_topics: bool = False  # by asking for them, as the in-memory broker needs it
 
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str | None = None

@@ -44,8 +44,8 @@ def plan_topics(options: KafkaOptions) -> list[TopicPlan]:
     """Readings and, for each of them, dead letters; forecasts; alerts. A pattern names none to be made.
 
     Readings get the broker's time: records stamped years ago would be deleted at the first retention check,
-    and all decisions about lateness follow the broker's clock. Alerts are all kept for the retention; of older
-    ones the last word on each series stays.
+    and all decisions about lateness follow the broker's clock. Alerts are all kept for the retention; of
+    older ones the last word on each series stays.
     """
     retention = {"retention.ms": str(options.retention_hours * _HOUR_MS)}
     arrival = {"message.timestamp.type": "LogAppendTime"}

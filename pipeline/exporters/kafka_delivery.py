@@ -33,8 +33,8 @@ class Closed(Exception):  # noqa: N818 - an answer to somebody who waits, no err
 
 
 class Delivery:
-    """A producer, connected when it is first used. An idempotent one keeps the order and sends nothing twice, but
-    nothing at all any more once a message was refused."""
+    """A producer, connected when it is first used. An idempotent one keeps the order and sends nothing twice,
+    but nothing at all any more once a message was refused."""
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Delivery:
             "batch_size": _BATCH_BYTES,
             "delivery_timeout_ms": timeout_ms,
             "max_block_ms": _BLOCK_MS,
+            "allow_auto_create_topics": options.makes_topics,
             "metrics_enabled": False,
         }
         self._buffer_bytes = buffer_bytes

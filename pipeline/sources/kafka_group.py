@@ -3,8 +3,8 @@
 kafka-python does all input and output on a thread of its own (the loop). `poll` of the calling thread asks
 the loop for one thing after another and waits. A rebalance runs in two halves: JoinGroup and SyncGroup go on
 by themselves once begun, but applying a new assignment, with the listener, happens on the loop only while a
-`poll` waits for it. That is why nothing else of this file runs during a listener, and why `poll` takes as long
-as the listener does, whatever its timeout.
+`poll` waits for it. That is why nothing else of this file runs during a listener, and why `poll` takes as
+long as the listener does, whatever its timeout.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from kafka.structs import OffsetAndMetadata
 from pipeline.kafka_client import build_client, list_settings
 from pipeline.kafka_options import KafkaOptions
 from pipeline.ports import Partition, Position
+from pipeline.sources.kafka_records import PartitionRecords
 
 JOIN_S = 1.0  # poll returns nothing while a rebalance lasts, so there is nothing to hurry back for
 FETCH_WAIT_MS = 200  # a partition that is started waits for a fetch in flight: so long at most
@@ -45,6 +46,7 @@ class GroupConsumer:
             "auto_offset_reset": "none",
             "enable_auto_commit": False,
             "isolation_level": "read_committed",
+            "allow_auto_create_topics": options.makes_topics,
             "max_poll_records": options.max_poll_records,
             "max_poll_interval_ms": options.max_poll_interval_ms,
             "session_timeout_ms": options.session_timeout_ms,
@@ -56,6 +58,7 @@ class GroupConsumer:
         self._consumer: Any = build_client(KafkaConsumer, settings)
         self._coordinator = self._consumer._coordinator
         self._manager = self._consumer._manager
+        self._consumer._fetcher.PartitionRecords = PartitionRecords
         self._topics = () if options.pattern else options.topics
         if options.pattern:
             self._consumer.subscribe(pattern=options.pattern, listener=listener)

@@ -217,6 +217,27 @@ def test_assignment_is_applied_however_short_the_polls_are(
     assert assigned == [Partition(topic, 0), Partition(topic, 1)]
 
 
+class _Latin1(str):
+    """A header's name as a C client may send it."""
+
+    def encode(self, *_: object, **__: object) -> bytes:
+        return b"Ger\xe4t"
+
+
+def test_header_whose_name_is_not_utf8_stops_nothing(
+    options: KafkaOptions, source: KafkaSource, make_topic: MakeTopic, producer: KafkaProducer
+) -> None:
+    """It made poll of kafka-python 3.0.12 spin for ever."""
+    topic = make_topic(options.topics[0])
+    producer.send(topic, b"1")
+    producer.send(topic, b"2", headers=[(_Latin1("x"), b"\x00"), ("plain", b"")])
+    producer.send(topic, b"3").get(10)
+    reader = Reader(source)
+    wait_until(lambda: reader.values == [b"1", b"2", b"3"], reader)
+    headers = [list(each) for messages in reader.messages for each in messages.headers]
+    assert headers == [[], [("Ger\ufffdt", b"\x00"), ("plain", b"")], []]
+
+
 def test_pattern_reads_whole_names_and_none_of_our_outputs(
     options: KafkaOptions, make_topic: MakeTopic, producer: KafkaProducer
 ) -> None:
