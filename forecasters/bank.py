@@ -37,6 +37,8 @@ LARGEST_VALUE = 1e37
 """Largest value taken: differences of two such still fit float32."""
 IN_STEP = 0.75
 """Share of the live series that must have been read at the same times to count as in step."""
+FREE = "\0free/"
+"""Begins what stands in `Bank.ids` for a slot without a series; the slot's number follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,27 @@ class Journal:
     happened: list[Tensor] = field(default_factory=list)
     valid: list[Tensor] = field(default_factory=list)
 
+    def keep(self, slots: np.ndarray) -> None:
+        """Drop what other slots than these brought."""
+        kept = [np.isin(column, slots) for column in self.slots]
+        if not any(k.any() for k in kept):
+            self.clear()
+            return
+        rows = [torch.from_numpy(k).to(column.device) for k, column in zip(kept, self.valid, strict=True)]
+        self.slots = [column[k] for column, k in zip(self.slots, kept, strict=True)]
+        self.steps = [column[k] for column, k in zip(self.steps, kept, strict=True)]
+        self.said = [column[k] for column, k in zip(self.said, rows, strict=True)]
+        self.happened = [column[k] for column, k in zip(self.happened, rows, strict=True)]
+        self.valid = [column[k] for column, k in zip(self.valid, rows, strict=True)]
+
+    def joined(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, Tensor, Tensor, Tensor]:
+        """The columns sorted by the keys of their series (`order` by slot) and by step, whatever the cut."""
+        slots, steps = np.concatenate(self.slots), np.concatenate(self.steps)
+        by_series = np.lexsort((steps, order[slots]))
+        rows = torch.from_numpy(by_series).to(self.valid[0].device)
+        said, happened, valid = (torch.cat(c)[rows] for c in (self.said, self.happened, self.valid))
+        return slots[by_series], steps[by_series], said, happened, valid
+
     def clear(self) -> None:
         for column in (self.slots, self.steps, self.said, self.happened, self.valid):
             column.clear()
@@ -136,6 +159,7 @@ class Bank:
 
         self.ids: list[str] = []
         self._slot_of: dict[str, int] = {}
+        self._free: list[int] = []
         self._order = np.zeros(0, np.uint64)
         self._steps = np.zeros(0, np.int64)
         self._restarts = np.zeros(0, np.int64)
@@ -171,7 +195,8 @@ class Bank:
         cadence_ms: int | Sequence[int],
         season_ms: int | Sequence[int] = 86_400_000,
     ) -> np.ndarray:
-        """Slots (int64) for new series; room grows as needed. season_ms 0 means no season.
+        """Slots (int64) for new series: those of removed ones first, the lowest; room grows as needed.
+        season_ms 0 means no season.
 
         Raises ValueError for an id that is there already or twice in `ids`, and for a cadence below 1 ms.
         """
@@ -186,11 +211,14 @@ class Bank:
             raise ValueError(
                 f"cadence_ms: expected at least 1, got {cadence.min(initial=1)}; season_ms at least 0"
             )
-        slots = np.arange(len(self.ids), len(self.ids) + len(ids))
+        free, more = self._free[: len(ids)], max(len(ids) - len(self._free), 0)
+        slots = np.array([*free, *range(len(self.ids), len(self.ids) + more)], np.int64)
         if slots.size and slots[-1] >= self.capacity:
             self._grow(max(2 * self.capacity, FIRST_CAPACITY, int(slots[-1]) + 1))
+        self._free = self._free[len(free) :]
+        self.ids += [""] * more
         for slot, series in zip(slots, ids, strict=True):
-            self.ids.append(series)
+            self.ids[slot] = series
             self._slot_of[series] = int(slot)
             digest = hashlib.blake2b(series.encode(), digest_size=8).digest()
             self._order[slot] = int.from_bytes(digest, "big")
@@ -202,6 +230,29 @@ class Bank:
         core["season_steps"][rows] = steps
         core["stagger"][rows] = torch.from_numpy(self.chunks.offset[slots]).to(self.device)
         return slots
+
+    def remove(self, slots: np.ndarray) -> None:
+        """Forget these series wholly; their slots are free for others. What they taught the shared weights,
+        and the old chunks that are replayed, stay.
+
+        Raises ValueError for a slot without a series.
+        """
+        slots = np.unique(self._checked_slots(slots))
+        rows = torch.from_numpy(slots).to(self.device)
+        for part in self._parts().values():
+            part.reset(rows)
+        for model in self.models.values():
+            model.reset(rows)
+        self._live -= int((self._steps[slots] >= 0).sum())
+        self._steps[slots] = -1
+        self._restarts[slots] = SETTLED
+        self.chunks.trained[slots] = -1
+        self._last_time[slots] = np.iinfo(np.int64).min
+        for slot in slots.tolist():
+            del self._slot_of[self.ids[slot]]
+            self.ids[slot] = f"{FREE}{slot}"
+        self._free = sorted([*self._free, *slots.tolist()])
+        self._journal.keep(np.array(list(self._slot_of.values()), np.int64))
 
     def _grow(self, capacity: int) -> None:
         old = self.capacity
@@ -275,6 +326,8 @@ class Bank:
         slots = np.asarray(slots, np.int64)
         if slots.ndim != 1 or (slots.size and (slots.min() < 0 or slots.max() >= len(self.ids))):
             raise ValueError(f"slots: expected one dimension of 0 … {len(self.ids) - 1}, got {slots!r:.100}")
+        if self._free and np.isin(slots, self._free).any():
+            raise ValueError(f"slots: expected slots of series, got {slots!r:.100}, where one was removed")
         return slots
 
     def _checked(
@@ -420,16 +473,13 @@ class Bank:
         if self.blend and self._journal.slots:
             started = time.perf_counter()
             journal = self._journal
-            slots, steps = np.concatenate(journal.slots), np.concatenate(journal.steps)
-            order = torch.from_numpy(np.lexsort((steps, self._order[slots]))).to(self.device)
-            said, happened, valid = (
-                torch.cat(column)[order] for column in (journal.said, journal.happened, journal.valid)
-            )
+            _, _, said, happened, valid = journal.joined(self._order)
             self.blend.learn_stack(said, happened, valid)
             journal.clear()
             self._seconds[BLEND] += time.perf_counter() - started
         if self.nets:
-            live = np.arange(len(self.ids))
+            # not those without a reading yet: they are added at no certain place of the log
+            live = np.flatnonzero(self._steps[: len(self.ids)] >= 0)
             due = self.chunks.due(live, self._steps[live], self._order)
             if due.size:
                 batch = self.chunks.batch(
@@ -493,11 +543,10 @@ class Bank:
         for name in ("_steps", "_restarts", "_last_time"):
             state[f"bank.{name[1:]}"] = torch.from_numpy(getattr(self, name)[:n].copy())
         if self._journal.slots:
-            for name in ("slots", "steps"):
-                column = np.concatenate(getattr(self._journal, name))
-                state[f"journal.{name}"] = torch.from_numpy(column)
-            for name in ("said", "happened", "valid"):
-                state[f"journal.{name}"] = torch.cat(getattr(self._journal, name)).cpu()
+            slots, steps, *rest = self._journal.joined(self._order)
+            state["journal.slots"], state["journal.steps"] = torch.from_numpy(slots), torch.from_numpy(steps)
+            for name, column in zip(("said", "happened", "valid"), rest, strict=True):
+                state[f"journal.{name}"] = column.cpu()
         return state
 
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -530,6 +579,9 @@ class Bank:
             self._journal.steps.append(state["journal.steps"].numpy().copy())
             for name in ("said", "happened", "valid"):
                 getattr(self._journal, name).append(state[f"journal.{name}"].to(self.device))
+        self._free = [slot for slot, series in enumerate(ids) if series.startswith(FREE)]
+        for slot in self._free:
+            del self._slot_of[ids[slot]]
 
 
 def build(

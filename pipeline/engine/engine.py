@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from pipeline.engine.intake import Intake, Register, Steps
+from pipeline.engine.intake import Intake, Register
+from pipeline.engine.rows import Steps
 from pipeline.engine.waves import waves
 from pipeline.records import BoolArray, Float64Array, Int64Array, Readings
 
@@ -55,20 +56,26 @@ class Engine(Generic[ResultT]):
 
     def process(self, readings: Readings) -> Iterator[Wave[ResultT]]:
         """Step through a batch, a wave for each item drawn; draw all before the next call."""
-        return self._step(self.intake.place(readings))
+        return self.step(self.intake.place(readings).steps)
 
     def finish(self) -> Iterator[Wave[ResultT]]:
         """Step through what the intake still holds back, at the end of a file; draw all."""
-        return self._step(self.intake.flush())
+        return self.step(self.intake.flush())
 
-    def _step(self, steps: Steps) -> Iterator[Wave[ResultT]]:
+    def step(self, steps: Steps) -> Iterator[Wave[ResultT]]:
+        """Step through what the intake has placed; draw all."""
+        for wave, _ in self.step_rows(steps):
+            yield wave
+
+    def step_rows(self, steps: Steps) -> Iterator[tuple[Wave[ResultT], Int64Array]]:
+        """Likewise, each wave with the rows of `steps` that it is made of."""
         for rows in waves(steps, lambda: self.bank.readings_to_tick):
             slots, event_time_ms = steps.slot[rows], steps.event_time_ms[rows]
             value, masked = steps.value[rows], steps.masked[rows]
             restart = steps.restart[rows]
             if restart.any():
                 self.bank.restart(slots[restart])
-            yield Wave(
+            wave = Wave(
                 slots=slots,
                 event_time_ms=event_time_ms,
                 value=value,
@@ -76,3 +83,4 @@ class Engine(Generic[ResultT]):
                 reading=steps.reading[rows],
                 result=self.bank.step(slots, event_time_ms, value, masked),
             )
+            yield wave, rows

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pipeline.engine.intake import Steps
+from pipeline.engine.rows import Steps
 from pipeline.records import Int64Array
 
 

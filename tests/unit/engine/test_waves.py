@@ -5,19 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.intake import Steps
+from pipeline.engine.rows import Steps
 from pipeline.engine.waves import waves
 
 
 def make_steps(slots: list[int], masked: list[bool] | None = None) -> Steps:
     num_steps = len(slots)
     return Steps(
+        series=np.array(slots, np.int64),
         slot=np.array(slots, np.int64),
         event_time_ms=np.zeros(num_steps, np.int64),
         value=np.zeros(num_steps),
         masked=np.array(masked or [False] * num_steps, np.bool_),
         restart=np.zeros(num_steps, np.bool_),
         reading=np.arange(num_steps),
+        fault=np.array(masked or [False] * num_steps, np.int8),
+        reported=np.zeros(num_steps),
     )
 
 

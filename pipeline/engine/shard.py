@@ -1,0 +1,223 @@
+"""One partition: its readings go in, and what they bring comes out. State follows from the log alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.engine.engine import Bank, Engine, Wave
+from pipeline.engine.intake import Intake, run_clock
+from pipeline.engine.lives import HOUR_MS, Lives
+from pipeline.engine.options import ShardOptions
+from pipeline.engine.sensor_alerts import SensorAlerts
+from pipeline.engine.series import NO_CADENCE, NO_SLOT
+from pipeline.engine.settings import SeriesSettings, Settings
+from pipeline.engine.silence import Silence
+from pipeline.placement import find_partition
+from pipeline.records import Alert, Int64Array, Readings, Rejected
+
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+Kind = TypeVar("Kind", bound=np.generic)
+
+
+class ShardBank(Bank[ResultT_co], Protocol[ResultT_co]):
+    """What a shard needs of its bank beyond what the engine needs."""
+
+    def remove(self, slots: Int64Array) -> None:
+        """Forget series wholly; their slots go to new ones."""
+
+    def save(self) -> dict[str, torch.Tensor]:
+        """The whole state, sharing no memory with it."""
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take the state of a bank that was built alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteppedWave(Generic[ResultT]):
+    """A wave that the bank has stepped, and which series its rows are of."""
+
+    wave: Wave[ResultT]
+    series: Sequence[str]  # [S]
+    step_ms: Int64Array  # [S] cadence of the series
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[ResultT]):
+    """Something that a batch brought: a wave, or what follows the waves of a stretch of the log."""
+
+    stepped: SteppedWave[ResultT] | None = None
+    alerts: tuple[Alert, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+class Shard(Generic[ResultT]):
+    """Intake, bank, life of the series and alerts of their sensors, for one partition.
+
+    What `process` gives, and what `save` returns (but for the names that begin with ``silence.``), is a
+    function of the log so far: not of how it was cut into batches, of slots, or of the wall clock.
+    """
+
+    def __init__(
+        self,
+        bank: ShardBank[ResultT],
+        options: ShardOptions,
+        settings: Settings,
+        partition: int,
+        partitions: int,
+    ) -> None:
+        """bank: a fresh one; settings: what is declared of a series, by its id."""
+        self.bank, self.options, self.partition = bank, options, partition
+        self._settings = settings
+        self.intake = Intake(options.intake, bank, self._find_settings, self._is_misplaced)
+        self._partitions = partitions
+        self._engine = Engine(bank, self.intake)
+        table = self.intake.table
+        self.lives = Lives(options.life, self.intake)
+        self.alerts = SensorAlerts(options.alerts, table, self.lives, self._find_settings)
+        self.silence = Silence(options.alerts, table, self.lives, self._find_settings)
+
+    @property
+    def clock_ms(self) -> int:
+        """The shard clock; far in the past before the first reading."""
+        return self.intake.clock_ms
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Readings and steps so far by fate."""
+        return self.intake.counts
+
+    def count_states(self) -> dict[str, int]:
+        """Series by the state of their life."""
+        return self.lives.count(self.silence.find_stale(self.clock_ms))
+
+    def process(self, readings: Readings) -> Iterator[Outcome[ResultT]]:
+        """Take a batch in, an outcome for each item drawn; draw all before the next call of anything."""
+        for piece in self._cut_at_hours(readings):
+            clock_ms = int(run_clock(piece, self.clock_ms)[0])
+            if clock_ms // HOUR_MS > self.clock_ms // HOUR_MS:
+                yield from self._retire(clock_ms)
+            yield from self._process(piece)
+
+    def _process(self, readings: Readings) -> Iterator[Outcome[ResultT]]:
+        placed = self.intake.place(readings)
+        self.lives.hear(placed.series, placed.clock_ms)
+        alerts = self.silence.hear(placed.series, placed.clock_ms)
+        cadence_ms, table = self.intake.table.columns["cadence_ms"], self.intake.table
+        series = placed.steps.series
+        for wave, rows in self._engine.step_rows(placed.steps):
+            names = [table.name(at) for at in series[rows].tolist()]
+            yield Outcome(stepped=SteppedWave(wave=wave, series=names, step_ms=cadence_ms[series[rows]]))
+        alerts += self.alerts.watch(placed.steps)
+        self.lives.learn(placed.steps)
+        if alerts or placed.rejected:
+            yield Outcome(alerts=tuple(alerts), rejected=placed.rejected)
+
+    def check_silence(self, now_ms: int, read_to_end: bool) -> list[Alert]:
+        """Alerts of live series that have fallen silent by the wall clock; see `Silence.check`."""
+        return self.silence.check(now_ms, read_to_end)
+
+    def declare(self, settings: Settings) -> list[Alert]:
+        """Take over what is now declared of the series, as after the series file was read again.
+
+        To be called right before a checkpoint, which stores it. A series whose cadence or season is another
+        begins anew; the alerts of such a series resolve.
+        """
+        self._settings = settings
+        table, options = self.intake.table, self.options.intake
+        anew = []
+        for at in table.places.tolist():
+            declared = settings(table.name(at))
+            table.declare(at, declared)
+            cadence_ms = declared.cadence_ms or options.cadence_ms or NO_CADENCE
+            season_ms = options.season_ms if declared.season_ms is None else declared.season_ms
+            is_other = cadence_ms not in (NO_CADENCE, table.columns["cadence_ms"][at])
+            if is_other or season_ms != table.columns["season_ms"][at]:
+                anew.append(at)
+        self.intake.fill_limits(table.places.tolist())
+        return self._forget(anew, self.clock_ms)
+
+    def save(self) -> dict[str, torch.Tensor]:
+        """The whole state: the bank's under its own names, the rest under ``intake.``, ``lives.``,
+        ``sensor_alerts.`` and ``silence.``; shares no memory with the shard."""
+        state = self.bank.save()
+        for part in (
+            self.intake.save(),
+            self.lives.save("lives"),
+            self.alerts.save("sensor_alerts"),
+            self.silence.save("silence"),
+        ):
+            state.update(part)
+        return state
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Continue from what `save` returned; only a fresh shard can.
+
+        Raises KeyError or ValueError where the state is of another make; the shard is then unusable.
+        """
+        self.bank.load(state)
+        self.intake.load(state)
+        self.lives.load("lives", state)
+        self.alerts.load("sensor_alerts", state)
+        self.silence.load("silence", state)
+
+    def _retire(self, clock_ms: int) -> Iterator[Outcome[ResultT]]:
+        places = self.lives.find_retired(clock_ms)
+        alerts = self._forget(places, clock_ms)
+        if alerts:
+            yield Outcome(alerts=tuple(alerts))
+
+    def _forget(self, places: list[int], clock_ms: int) -> list[Alert]:
+        if not places:
+            return []
+        alerts = self.alerts.retire(places, clock_ms) + self.silence.retire(places, clock_ms)
+        slots = self.intake.table.columns["slot"][places]
+        if (slots != NO_SLOT).any():
+            self.bank.remove(slots[slots != NO_SLOT])
+        self.lives.forget(places)
+        self.intake.forget(places)
+        return alerts
+
+    def _cut_at_hours(self, readings: Readings) -> Iterator[Readings]:
+        """Pieces of a batch, cut before each reading at which the shard clock crosses a whole hour."""
+        if self.options.life.retire_after_ms is None:
+            bounds = np.array([0, len(readings)] if len(readings) else [], np.int64)
+        else:
+            hour = run_clock(readings, self.clock_ms) // HOUR_MS
+            bounds = np.array([0, *(np.flatnonzero(np.diff(hour)) + 1), len(readings)], np.int64)
+        for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            if stop > start:
+                yield _slice(readings, start, stop)
+
+    def _find_settings(self, name: str) -> SeriesSettings:
+        return self._settings(name)
+
+    def _is_misplaced(self, name: str) -> bool:
+        if self.options.intake.placement == "producer":
+            return False
+        return find_partition(name, self._partitions) != self.partition
+
+
+def _slice(readings: Readings, start: int, stop: int) -> Readings:
+    if start == 0 and stop == len(readings):
+        return readings
+
+    def cut(column: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
+        return column[start:stop]
+
+    return Readings(
+        series=readings.series,
+        series_index=cut(readings.series_index),
+        event_time_ms=cut(readings.event_time_ms),
+        value=cut(readings.value),
+        fault=None if readings.fault is None else cut(readings.fault),
+        clock_ms=None if readings.clock_ms is None else cut(readings.clock_ms),
+        message=None if readings.message is None else cut(readings.message),
+        index=None if readings.index is None else cut(readings.index),
+    )
