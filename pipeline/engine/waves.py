@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from pipeline.engine.rows import Steps
-from pipeline.records import Int64Array
+from pipeline.records import BoolArray, Int64Array
 
 
 def waves(steps: Steps, readings_to_tick: Callable[[], int]) -> Iterator[Int64Array]:
@@ -28,14 +28,19 @@ def waves(steps: Steps, readings_to_tick: Callable[[], int]) -> Iterator[Int64Ar
             raise ValueError(f"expected at least 1 reading until the next tick, but got {num_missing}")
         num_done += num_missing
         # Masked steps behind the last reading before a tick belong to what follows it.
-        end = int(unmasked[num_done - 1]) + 1 if num_done <= unmasked.size else len(steps)
-        for rows in _group(steps.slot[start:end]):
+        ends_with_tick = num_done <= unmasked.size
+        end = int(unmasked[num_done - 1]) + 1 if ends_with_tick else len(steps)
+        for rows in _group(steps.slot[start:end], steps.masked[start:end], ends_with_tick):
             yield rows + start
         start = end
 
 
-def _group(slot: Int64Array) -> Iterator[Int64Array]:
-    """Yield rows of the first step of each slot, then of the second, and so on."""
+def _group(slot: Int64Array, masked: BoolArray, ends_with_tick: bool) -> Iterator[Int64Array]:
+    """Yield rows of the first step of each slot, then of the second, and so on.
+
+    No masked step may come after the reading that completes a tick, which is the last row: where one would,
+    that reading ends the last wave instead.
+    """
     row = np.arange(slot.size)
     order = np.argsort(slot, kind="stable")
     is_first = np.ones(slot.size, np.bool_)
@@ -45,4 +50,8 @@ def _group(slot: Int64Array) -> Iterator[Int64Array]:
         return
     rank = np.empty(slot.size, np.int64)
     rank[order] = row - np.maximum.accumulate(np.where(is_first, row, 0))
-    yield from np.split(np.argsort(rank, kind="stable"), np.cumsum(np.bincount(rank))[:-1])
+    by_wave = np.argsort(rank, kind="stable")
+    if ends_with_tick and masked[by_wave[-1]]:
+        rank[-1] = rank.max()
+        by_wave = np.argsort(rank, kind="stable")
+    yield from np.split(by_wave, np.cumsum(np.bincount(rank))[:-1])

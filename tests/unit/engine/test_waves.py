@@ -34,12 +34,18 @@ def cut_slowly(slots: list[int], masked: list[bool], to_tick: list[int]) -> list
             pieces.append([])
         pieces[-1].append(row)
         num_missing[0] -= not is_masked
+    num_completed = len(pieces) - (num_missing[0] > 0)
     found = []
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         groups: dict[int, list[int]] = {}
         for place, row in enumerate(piece):
             groups.setdefault([slots[other] for other in piece[:place]].count(slots[row]), []).append(row)
-        found += [groups[rank] for rank in sorted(groups)]
+        stepped = [groups[rank] for rank in sorted(groups)]
+        if num_completed > number and masked[stepped[-1][-1]]:
+            next(rows for rows in stepped if rows[-1] == piece[-1]).pop()
+            stepped[-1].append(piece[-1])
+            stepped = [rows for rows in stepped if rows]
+        found += stepped
     return found
 
 
@@ -52,6 +58,12 @@ def test_waves_are_those_of_the_reference(rows: list[tuple[int, bool]], to_tick:
     asked = iter(to_tick)
     found = [wave.tolist() for wave in waves(make_steps(slots, masked), lambda: next(asked))]
     assert found == cut_slowly(slots, masked, to_tick)
+
+
+def test_a_masked_step_before_the_end_of_a_tick_is_never_stepped_after_it() -> None:
+    """A wave of its own took the second step of series 1 after the tick, unless the log was cut before it."""
+    found = [wave.tolist() for wave in waves(make_steps([1, 1, 0], [False, True, False]), lambda: 2)]
+    assert found == [[0], [1, 2]]
 
 
 def test_next_tick_is_asked_for_after_the_waves_before_the_last() -> None:
