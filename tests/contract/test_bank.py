@@ -492,3 +492,93 @@ def test_one_more_forecaster_changes_nothing_in_the_others() -> None:
         at = names.index("lstm")
         published.append([step(bank, call).mean[:, at].numpy().tobytes() for call in calls])
     assert published[0] == published[1]
+
+
+@every_forecaster
+def test_a_removed_series_leaves_nothing_behind(name: str) -> None:
+    """Its slot goes to the next new one, which is served as if no other had been there."""
+    calls = cut(make_log(60))
+    bank, fresh = make(name), make(name)
+    add(bank, ["x", *"abcde"])
+    for t in range(20):  # all masked: shared weights learn nothing
+        bank.step(np.array([0]), np.array([t * CADENCE_MS]), np.array([np.nan]), np.array([True]))
+    bank.remove(np.array([0]))
+    add(bank, "f")
+    assert bank.ids == list("fabcde")
+    add(fresh, "fabcde")
+    late = [
+        [Reading("f", r.time_ms, r.value + 1, r.masked) for r in call if r.series == "a"] for call in calls
+    ]
+    mixed = [call + extra for call, extra in zip(calls, late, strict=True)]
+    assert play(bank, mixed) == play(fresh, mixed)
+    assert differing(bank.save(), fresh.save()) == []
+
+
+@every_forecaster
+def test_removal_amid_a_tick_is_saved_and_does_not_depend_on_slots(name: str) -> None:
+    calls = cut(make_log(60))
+    for at in (31, 32, 33):
+        answers = []
+        for order in ("abcde", "edcba"):
+            bank = make(name)
+            add(bank, order)
+            said = play(bank, calls[:at])
+            bank.remove(np.array([bank.ids.index(s) for s in "bd"]))
+            resumed = make(name, seed=9)
+            resumed.load(bank.save())
+            assert differing(bank.save(), resumed.save()) == []
+            rest = [[r for r in call if r.series not in "bd"] for call in calls[at:]]
+            rest = [call for call in rest if call]
+            said += play(resumed, rest)
+            assert said[-1:] == play(bank, rest)[-1:]
+            add(resumed, "bz")
+            assert sorted(resumed.ids) == list("abcez")
+            answers.append(said)
+        assert answers[0] == answers[1]
+
+
+def test_a_slot_without_a_series_is_refused() -> None:
+    bank = make("naive")
+    add(bank, "abc")
+    bank.remove(np.array([1]))
+    for call in (lambda: step_slot(bank, 1), lambda: bank.remove(np.array([1])), lambda: step_slot(bank, 3)):
+        with pytest.raises(ValueError, match="slots: expected"):
+            call()
+    step_slot(bank, 2)
+
+
+def step_slot(bank: Bank, slot: int) -> Result:
+    return bank.step(np.array([slot]), np.array([0]), np.array([1.0]))
+
+
+@every_net
+def test_series_without_a_reading_do_not_time_the_training(name: str) -> None:
+    """They made up a tile with those that were due, so that it mattered when they were added."""
+    calls = cut(make_log(40))
+    answers = []
+    for waiting in (0, 200):
+        bank = make(name)
+        add(bank, "abcde")
+        said = play(bank, calls[:18])
+        add(bank, [f"w{k}" for k in range(waiting)])
+        answers.append(said + play(bank, calls[18:]))
+    assert answers[0] == answers[1]
+
+
+def test_grouping_within_a_tick_leaves_no_trace_in_what_is_saved() -> None:
+    log = [
+        Reading("a", 20 * CADENCE_MS, 1.0),
+        Reading("a", 21 * CADENCE_MS, 2.0),
+        Reading("b", 20 * CADENCE_MS, 3.0),
+    ]
+    states = []
+    for waves in ([[0, 2], [1]], [[0], [1], [2]], [[2], [0], [1]]):
+        bank = make(BLEND)
+        add(bank, "abcde")
+        for t in range(20):
+            step(bank, [Reading(name, t * CADENCE_MS, float(t)) for name in "abcde"])
+        assert bank.readings_to_tick > len(log)
+        for wave in waves:
+            step(bank, [log[at] for at in wave])
+        states.append(bank.save())
+    assert differing(states[0], states[1]) == differing(states[0], states[2]) == []

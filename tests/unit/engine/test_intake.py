@@ -330,6 +330,17 @@ def test_series_beyond_max_series_are_rejected_and_evict_none() -> None:
     assert counts == {"accepted": 3, "rejected_too_many_series": 2}
 
 
+def test_series_get_their_slots_in_log_order_whether_declared_or_inferred() -> None:
+    log = [("x", 0, 1.0), ("x", 10, 1.0), ("c", 10, 1.0), ("y", 10, 1.0), ("y", 20, 1.0)]
+    for size in (1, 5):
+        register = FakeRegister()
+        intake = Intake(IntakeOptions(cadence_readings=2), register, declare)
+        for start in range(0, len(log), size):
+            intake.place(make_readings(log[start : start + size]))
+        assert register.ids == ["x", "c", "y"]
+        assert register.cadence_ms == [10, 5, 10]
+
+
 def test_times_centuries_apart_at_a_cadence_of_a_millisecond() -> None:
     far = 2**61
     log = [("a", 0, 1.0), ("b", 0, 1.0), ("a", far, 2.0), ("b", far, 2.0), ("a", 1, 3.0), ("b", 1, 3.0)]
