@@ -31,7 +31,7 @@ class _ReasonedManager(KafkaConnectionManager):
     """Remembers why the last attempt to connect failed.
 
     A refused login ends the attempts while a client is being built (kafka-python would go on until the time
-    is over). Later it may be a broker that has just started and does not know its users, so it is tried again.
+    is over). Later it may be a broker that has just started and does not know its users: it is tried again.
     """
 
     last_failure: BaseException | None = None

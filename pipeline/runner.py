@@ -31,8 +31,8 @@ POLL_S = 0.05
 TURN_S = 0.25
 """Readings are worked off for so long between two polls: the group expels who does not come back to poll."""
 SLICE = 512
-"""Messages between two looks at the clock: the smaller, the sooner the worker hears; the larger, the fuller the
-waves."""
+"""Messages between two looks at the clock: the fewer, the sooner the worker hears; the more, the fuller
+its waves."""
 HOUSEKEEPING_S = 1.0
 STOP_S = 6.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""

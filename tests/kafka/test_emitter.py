@@ -284,7 +284,7 @@ def test_forecast_that_can_not_be_delivered_fails_every_flush(
     emitter = KafkaEmitter(replace(options, compression="none"), EmitterOptions())
     emitter.forecasts(make_forecasts(series=1, steps=48))
     for _ in range(2):
-        with pytest.raises(EmitterError, match="something was not delivered: .*MessageSizeTooLarge"):
+        with pytest.raises(EmitterError, match=r"something was not delivered: .*MessageSizeTooLarge"):
             emitter.flush(20.0)
     emitter.close(1.0)
 

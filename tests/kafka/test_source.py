@@ -185,7 +185,8 @@ def test_missing_topic_is_named_and_read_once_it_is_there(
     wait_until(lambda: source.trouble is not None and topic in source.trouble.reason, reader)
     assert source.trouble is not None
     assert source.trouble.reason == (
-        f"{options.servers} has no topic {topic}: make it with `gatecast topics create`, or correct kafka.topics"
+        f"{options.servers} has no topic {topic}: make it with `gatecast topics create`, "
+        "or correct kafka.topics"
     )
     assert list(source.missing_topics) == [topic]
     with pytest.raises(SourceError, match=f"has no topic {topic}: make it with `gatecast topics create`"):

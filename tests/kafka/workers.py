@@ -1,4 +1,4 @@
-"""What the tests of this folder do with sources: a handler that remembers, and polling until something is so."""
+"""What tests of this folder do with sources: a handler that remembers, polling until something is so."""
 
 from __future__ import annotations
 

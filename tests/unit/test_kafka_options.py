@@ -86,13 +86,13 @@ def test_options_from_a_section() -> None:
         ),
         (
             errors.FencedInstanceIdError(),
-            "another worker has joined group 'gatecast' as instance 'w1': give each worker a kafka.instance_id "
-            "of its own",
+            "another worker has joined group 'gatecast' as instance 'w1': give each worker a "
+            "kafka.instance_id of its own",
         ),
         (
             errors.InconsistentGroupProtocolError(),
-            "group 'gatecast' has members that do not balance by cooperative-sticky: stop them, or choose another "
-            "kafka.group",
+            "group 'gatecast' has members that do not balance by cooperative-sticky: stop them, or "
+            "choose another kafka.group",
         ),
         (
             errors.InvalidSessionTimeoutError(),

@@ -58,7 +58,7 @@ def make_listener(consumer: Consumer, handler: BadHandler) -> Listener:
 
 
 def test_member_that_was_expelled_unheard_starts_anew() -> None:
-    """Expelled between JoinGroup and SyncGroup, kafka-python takes for retained what another may have owned."""
+    """Expelled between JoinGroup and SyncGroup, kafka-python takes for kept what another may have owned."""
     consumer, handler = Consumer(), BadHandler()
     listener = make_listener(consumer, handler)
     listener.started |= {FIRST, SECOND}

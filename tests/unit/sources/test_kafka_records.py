@@ -87,7 +87,7 @@ def test_bytes_that_are_no_records_are_an_error_and_the_end(garbage: bytes) -> N
     body[57:61] = (5).to_bytes(4, "big")  # so many records, it says
     found = read(bytes(body), check_crcs=False)
     taken = 0
-    with pytest.raises(errors.CorruptRecordError):
+    with pytest.raises(errors.CorruptRecordError):  # noqa: PT012
         for _ in range(10):
             taken += len(found.take(1))
             if not found:
