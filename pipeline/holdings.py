@@ -43,6 +43,8 @@ class Holding:
     """A checkpoint on its way; to be committed once it is written."""
     saved_at_s: float = 0.0
     """Monotonic time of the last snapshot."""
+    saved_bytes: int = 0
+    """Size of the last snapshot."""
     is_frozen: bool = False
     told: dict[str, int] = field(default_factory=dict)
     """Counts by fate that the observer has been told."""

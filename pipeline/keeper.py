@@ -75,6 +75,7 @@ class Keeper:
         started = self._clock()
         state = holding.shard.save()
         holding.saved_at_s = self._clock()
+        holding.saved_bytes = sum(column.nbytes for column in state.values())
         self._observer.on_stage("save", holding.saved_at_s - started)
         facts = {
             "num_partitions": holding.loaded.facts.partitions,
@@ -157,7 +158,7 @@ class Keeper:
         assert holding.loaded is not None
         holding.writing, holding.committed = None, position
         store, topic_id = self._find_store(holding.partition.topic), holding.loaded.facts.topic_id
-        self._observer.on_checkpoint(*holding.partition, 0)
+        self._observer.on_checkpoint(*holding.partition, holding.saved_bytes)
         self._writers.submit(self._prune, store, topic_id, holding.partition, position)
 
     def _write(

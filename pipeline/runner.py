@@ -194,6 +194,7 @@ class Runner:
         emitting_s = 0.0
         started = self._clock()
         for outcome in holding.shard.process(decoded.readings):
+            self._tell_freed(holding)  # before a wave in which others have the slots
             rejected += outcome.rejected
             before = self._clock()
             if outcome.stepped is not None:
@@ -203,6 +204,7 @@ class Runner:
                 self._emitter.alerts(outcome.alerts)
                 self._observer.on_alerts(*partition, outcome.alerts)
             emitting_s += self._clock() - before
+        self._tell_freed(holding)
         self._observer.on_stage("process", self._clock() - started - emitting_s)
         if rejected:
             self._emitter.rejected(messages, join_by_message(rejected))
@@ -271,6 +273,11 @@ class Runner:
                 self._emitter.alerts(alerts)
                 self._observer.on_alerts(*partition, alerts)
 
+    def _tell_freed(self, holding: Holding) -> None:
+        freed = holding.shard.take_freed()
+        if freed.size:
+            self._observer.on_series_left(*holding.partition, freed)
+
     def _tell_training(self, holding: Holding) -> None:
         for name, now in holding.shard.bank.training().items():
             key = (holding.partition, name)
@@ -289,6 +296,7 @@ class Runner:
                 if alerts:
                     self._emitter.alerts(alerts)
                     self._observer.on_alerts(*holding.partition, alerts)
+                self._tell_freed(holding)
                 holding.writing = self._keeper.begin(holding)
         self._settings = None
 

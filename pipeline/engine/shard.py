@@ -85,6 +85,7 @@ class Shard(Generic[ResultT]):
         self._settings = settings
         self.intake = Intake(options.intake, bank, self._find_settings, self._is_misplaced)
         self._partitions = partitions
+        self._freed: list[Int64Array] = []
         self._engine = Engine(bank, self.intake)
         table = self.intake.table
         self.lives = Lives(options.life, self.intake)
@@ -130,6 +131,11 @@ class Shard(Generic[ResultT]):
     def check_silence(self, now_ms: int, read_to_end: bool) -> list[Alert]:
         """Alerts of live series that have fallen silent by the wall clock; see `Silence.check`."""
         return self.silence.check(now_ms, read_to_end)
+
+    def take_freed(self) -> Int64Array:
+        """Slots of series that were forgotten since the last call; others may have them by now."""
+        freed, self._freed = self._freed, []
+        return np.concatenate([np.empty(0, np.int64), *freed])
 
     def list_series(self) -> tuple[str, ...]:
         """Ids of all series."""
@@ -218,8 +224,10 @@ class Shard(Generic[ResultT]):
             return []
         alerts = self.alerts.retire(places, clock_ms) + self.silence.retire(places, clock_ms)
         slots = self.intake.table.columns["slot"][places]
-        if (slots != NO_SLOT).any():
-            self.bank.remove(slots[slots != NO_SLOT])
+        freed = slots[slots != NO_SLOT]
+        if freed.size:
+            self.bank.remove(freed)
+            self._freed.append(freed)
         self.lives.forget(places)
         self.intake.forget(places)
         return alerts
