@@ -1,0 +1,151 @@
+"""Which forecaster is better, while they run: the evidence of one shard, in constant memory.
+
+Letters: S slots, N rows of a wave, E forecasters, Q scored steps, C columns (the Q steps, then the path),
+P pairs.
+
+The loss is |error| in units of scale, at most CLIP. It goes two ways: into the mean over series of its time
+bucket (`buckets.py`), from which `standings.py` draws test, confidence sequence and leader; and into a
+running mean of its series, for the share of series won.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from forecasters.buckets import UNIT, Buckets
+from forecasters.fields import Field, Fields
+from forecasters.standings import Standings
+from forecasters.verdict import TIE, Evidence
+
+Tensor = torch.Tensor
+Ints = npt.NDArray[np.int64]
+
+CLIP = 8.0
+"""Losses are bounded by this many scales: one broken sensor must not decide for a thousand."""
+SERIES_MEMORY = 960.0
+"""Readings over which a series' mean losses run (kept in 1 / UNIT): a share of series won can change."""
+
+
+def pairs_of_interest(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs worth watching: the recurrent ones with each other, then each forecaster against naive."""
+    nets = [n for n in ("lstm", "gru", "rnn") if n in names]
+    pairs = list(combinations(nets, 2))
+    return pairs + [(n, "naive") for n in names if n != "naive" and "naive" in names]
+
+
+class Comparison:
+    """Evidence on pairs of forecasters of one shard. Bank rows in, `Evidence` out.
+
+    Depends on the log alone: `observe` may be called with any grouping of the readings between two ticks,
+    `close` is called at ticks. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        pairs: Sequence[tuple[str, str]],
+        *,
+        horizon: int,
+        device: torch.device | None = None,
+    ) -> None:
+        """Raises ValueError for a pair that is not of two of the names."""
+        self.standings = Standings(names, pairs, horizon)
+        self.device = device or torch.device("cpu")
+        num_e, num_q = len(self.standings.names), len(self.standings.steps)
+        self.fields = Fields({"loss": Field((num_e, num_q)), "targets": Field((num_q,))}, self.device)
+        self.buckets = Buckets(num_e, num_q, self.device)
+        self.restarts = 0
+
+    # -- readings ----------------------------------------------------------------------------------------
+
+    def add(self, slots: Ints, cadence_ms: Ints) -> None:
+        """New series, their slots and cadences; `fields` has been grown to hold them."""
+        self.buckets.add(slots, cadence_ms)
+
+    def remove(self, slots: Ints) -> None:
+        """Series that are gone: not waited for, not counted among the series won."""
+        self.buckets.remove(slots)
+        self.fields.reset(torch.from_numpy(slots).to(self.device))
+
+    def observe(self, slots: Ints, time_ms: Ints, error_NEQ: Tensor, scored_NQ: Tensor) -> None:
+        """Take the errors of a wave: value less forecast in units of scale, and where there was a target.
+
+        A target counts for all forecasters or for none: one whose error is not finite for any is left out.
+        """
+        size = error_NEQ.abs()
+        counted = scored_NQ & (size.sum(1) < float("inf"))  # False for NaN
+        how_many = int(counted.sum())  # the host waits here, once a wave
+        loss = size.clamp_(max=CLIP).mul_(UNIT).round_()
+        if how_many < counted.numel():
+            loss = torch.where(counted[:, None, :], loss, 0.0)
+        self.buckets.observe(slots, time_ms, loss, counted)
+        if not how_many:
+            return
+        rows = torch.from_numpy(slots).to(self.device)
+        targets = self.fields["targets"].index_select(0, rows).add_(counted)
+        rate = counted / targets.clamp(1.0, SERIES_MEMORY)
+        mean = self.fields["loss"].index_select(0, rows)
+        # one operation at a time: fused ones round otherwise for the last rows of a block
+        mean += loss.sub_(mean).mul_(rate[:, None, :])
+        self.fields["loss"].index_copy_(0, rows, mean)
+        self.fields["targets"].index_copy_(0, rows, targets)
+
+    def close(self) -> None:
+        """At a tick, after its last reading: take in the buckets that are complete."""
+        closed, changed = self.buckets.close()
+        if changed:
+            # buckets of another length: what was learnt of the old ones does not mix with the new
+            self.standings.clear()
+            self.restarts += 1
+        if closed is not None:
+            self.standings.take(closed)
+
+    # -- what it says ------------------------------------------------------------------------------------
+
+    def summary(self) -> Evidence:
+        """What is known now. Reads only; some milliseconds, for the page and the exporter, not for waves."""
+        standings, buckets = self.standings, self.buckets
+        loss_CE = standings.mean_loss()
+        return Evidence(
+            names=standings.names,
+            steps=standings.steps,
+            pairs=standings.figures(self._series_won()),
+            loss={name: tuple(loss_CE[:, e].tolist()) for e, name in enumerate(standings.names)},
+            series=int((buckets.cadence_ms > 0).sum()),
+            span_ms=standings.spanned * buckets.bucket_ms,
+            bucket_ms=buckets.bucket_ms,
+            left_out=buckets.late + buckets.ahead,
+        )
+
+    def _series_won(self) -> Ints:
+        """`[3, P, C]` series by pair and step: won by the first, by the second, by neither (TIE)."""
+        live = np.flatnonzero(self.buckets.cadence_ms > 0)
+        rows = torch.from_numpy(live).to(self.device)
+        loss_SEQ = self.fields["loss"][rows].double().cpu().numpy() / UNIT
+        known_SQ = self.fields["targets"][rows].cpu().numpy() > 0
+        path_SE = loss_SEQ @ self.standings.path_Q
+        loss_SEC = np.concatenate([loss_SEQ, path_SE[:, :, None]], 2)
+        known_SC = np.concatenate([known_SQ, known_SQ.all(1, keepdims=True)], 1)[:, None]
+        first, second = (loss_SEC[:, at] for at in self.standings.members)
+        tied = np.abs(first - second) <= TIE * second
+        won = [(first < second) & ~tied, (first > second) & ~tied, tied]
+        return np.stack([(w & known_SC).sum(0) for w in won])
+
+    # -- state -------------------------------------------------------------------------------------------
+
+    def save(self, num_slots: int) -> Iterator[tuple[str, Tensor]]:
+        """All but `fields`, which are saved with those of the other parts of the bank."""
+        yield from self.buckets.save(num_slots)
+        yield from self.standings.save()
+        yield "restarts", torch.tensor(self.restarts)
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Raises KeyError where something is missing, ValueError for other forecasters, pairs or steps."""
+        self.standings.load(state)
+        self.buckets.load(state)
+        self.restarts = int(state["restarts"])
