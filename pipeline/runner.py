@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -30,9 +30,9 @@ from pipeline.records import Messages, Readings, Rejected
 POLL_S = 0.05
 TURN_S = 0.25
 """Readings are worked off for so long between two polls: the group expels who does not come back to poll."""
-SLICE = 512
-"""Messages between two looks at the clock: the fewer, the sooner the worker hears; the more, the fuller
-its waves."""
+FEWEST, MOST = 16, 4096
+"""Messages between two looks at the clock: as many as a turn has time for, by what the last ones took. With
+many series they share waves, with few each reading is one."""
 HOUSEKEEPING_S = 1.0
 STOP_S = 6.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
@@ -72,7 +72,8 @@ class Runner:
         self._trained: dict[tuple[Partition, str], Mapping[str, float]] = {}
         self._is_resting = False
         self._backlog: deque[Messages] = deque()
-        """Polled and not yet worked off."""
+        """Polled and not yet worked off; of one partition in order."""
+        self._slice = FEWEST
 
     @property
     def holdings(self) -> Mapping[Partition, Holding]:
@@ -103,7 +104,7 @@ class Runner:
         self._start_loaded(source)
         self._rest_if_full(source)
         for messages in source.poll(0.0 if self._backlog and self._emitter.has_room else POLL_S):
-            self._backlog += cut(messages, SLICE)
+            self._backlog.append(messages)
         self._work_off(is_over)
         self._readiness.beat()
         if self._clock() - self._kept_house_s >= HOUSEKEEPING_S:
@@ -143,6 +144,8 @@ class Runner:
                 log.warning("%s", note)
             if not source.start(partition, loaded.position.offset):
                 continue  # it has gone; its drop is on the way
+            if self._is_resting:
+                source.pause(partition)
             holding.loaded, holding.committed = loaded, loaded.position
             holding.next_offset = loaded.position.offset
             # staggered: shards that were loaded together are not copied together
@@ -175,10 +178,18 @@ class Runner:
 
     def _work_off(self, is_over: Callable[[], bool]) -> None:
         """What was polled, for a while; state depends on the log alone, so it may stop behind any message."""
-        deadline = self._clock() + TURN_S
+        started = self._clock()
         while self._backlog and not is_over() and self._emitter.has_room:
-            self._process(self._backlog.popleft())
-            if self._clock() >= deadline:
+            head, rest = split(self._backlog.popleft(), self._slice)
+            if len(rest):
+                self._backlog.appendleft(rest)
+            before = self._clock()
+            self._process(head)
+            spent = max(self._clock() - before, 1e-6)
+            if len(head) == self._slice or spent > TURN_S:
+                fitting = int(len(head) * TURN_S / spent)
+                self._slice = min(max(fitting, FEWEST), 2 * self._slice, MOST)
+            if self._clock() - started >= TURN_S:
                 break
 
     def _process(self, messages: Messages) -> None:
@@ -301,11 +312,10 @@ class Runner:
         self._settings = None
 
 
-def cut(messages: Messages, size: int) -> Iterator[Messages]:
-    """Slices of at most `size` messages, in order."""
-    for start in range(0, len(messages), size):
-        part = slice(start, start + size)
-        yield Messages(
+def split(messages: Messages, size: int) -> tuple[Messages, Messages]:
+    """The first `size` messages, and the others."""
+    first, others = (
+        Messages(
             topic=messages.topic,
             partition=messages.partition,
             offset=messages.offset[part],
@@ -314,6 +324,9 @@ def cut(messages: Messages, size: int) -> Iterator[Messages]:
             value=messages.value[part],
             headers=messages.headers[part],
         )
+        for part in (slice(0, size), slice(size, None))
+    )
+    return first, others
 
 
 def join_by_message(rejected: Sequence[Rejected]) -> list[Rejected]:
