@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import torch
 
 from pipeline.engine.observer import Observer
+from pipeline.engine.shard import Shard
 from pipeline.holdings import Holding
 from pipeline.ports import Emitter, Partition, Position, Source, Store
 
@@ -80,7 +81,7 @@ class Keeper:
         facts = {
             "num_partitions": holding.loaded.facts.partitions,
             "signatures": holding.shard.bank.signatures(),
-            "counts": {name: int(count) for name, count in holding.shard.counts.items()},
+            "counts": count_for_manifest(holding.shard),
             "numerics": dict(self._numerics),
         }
         return self._writers.submit(
@@ -183,3 +184,9 @@ class Keeper:
             store.prune(topic_id, partition.partition, position, keep=self._keep, daily_days=self._daily_days)
         except OSError as error:
             log.warning("%s/%s: old checkpoints stay: %s", *partition, error)
+
+
+def count_for_manifest(shard: Shard) -> dict[str, int]:
+    """What `gatecast checkpoints list` shows, then readings by fate."""
+    counts = {name: int(count) for name, count in shard.counts.items()}
+    return {"series": len(shard.list_series()), "readings_learned": counts["accepted"], **counts}
