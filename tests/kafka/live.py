@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import urllib.request
@@ -169,6 +170,16 @@ def read_topic(bootstrap: str, topic: str) -> list[Record]:
         partitions = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic))]
         for partition, end in reader.end_offsets(partitions).items():
             found += _read(reader, partition, end)
+    return found
+
+
+def list_forecast_times(bootstrap: str, topic: str) -> dict[str, list[int]]:
+    """Origins of the champion's forecasts in JSON, by series, as they lie in the topic."""
+    found: dict[str, list[int]] = {}
+    for record in read_topic(bootstrap, topic):
+        row = json.loads(record.value or b"")
+        assert row["forecaster"] == "blend"
+        found.setdefault(row["series"], []).append(row["time"])
     return found
 
 

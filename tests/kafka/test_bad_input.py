@@ -15,8 +15,8 @@ from kafka import KafkaProducer
 
 from pipeline.codec import CodecOptions, build_codec
 from tests.kafka.conftest import MakeTopic
-from tests.kafka.live import LiveWorker, Record, make_config, make_topics, read_topic
-from tests.unit.codec.batches import NOW_MS, build_messages
+from tests.kafka.live import LiveWorker, Record, list_forecast_times, make_config, make_topics, read_topic
+from tests.unit.codec.batches import NOW_MS, arrow, build_messages
 from tests.unit.codec.corpus import CORPUS, Hostile
 
 FOREVER = str(2**63 - 1)
@@ -59,21 +59,11 @@ def own_headers(
     ]
 
 
-def list_forecast_times(bootstrap: str, topic: str) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for record in read_topic(bootstrap, topic):
-        row = json.loads(record.value or b"")
-        found.setdefault(row["series"], []).append(row["time"])
-    return found
-
-
 def steady(format: str, time_ms: int, value: float) -> bytes:
     """One good reading."""
     if format == "influx":
         return f"steady v={value} {time_ms}000000".encode()
     if format == "arrow":
-        from tests.unit.codec.batches import arrow
-
         return arrow(series=[STEADY], time=[time_ms], value=[value])
     row: dict[str, Any] = {"series": STEADY, "time": time_ms, "value": value}
     if format == "columns":
