@@ -231,7 +231,8 @@ class Runner:
         counts, told = holding.shard.counts, holding.told
         new = {fate: count - told.get(fate, 0) for fate, count in counts.items()}
         holding.told = dict(counts)
-        self._observer.on_consumed(*holding.partition, len(readings), holding.shard.clock_ms)
+        if len(readings):  # before the first one the shard has no clock
+            self._observer.on_consumed(*holding.partition, len(readings), holding.shard.clock_ms)
         self._observer.on_learned(new.pop("accepted"))
         by_reason: dict[str, int] = {}
         for each in rejected:
