@@ -61,6 +61,7 @@ class Worker:
         self._device = str(bank.device)
         self._numerics = describe_numerics(self._device)
         self._stores: dict[str, CheckpointStore] = {}
+        self._warned: set[str] = set()
         self.registry = CollectorRegistry()
         register_process(self.registry)
         self.metrics = MetricsExporter(
@@ -143,7 +144,8 @@ class Worker:
     # -- what loader and keeper ask for -------------------------------------------------------------------
 
     def choose(self, partition: Partition, committed: Position | None, facts: TopicFacts) -> Choice:
-        if facts.timestamp_type == "CreateTime":
+        if facts.timestamp_type == "CreateTime" and partition.topic not in self._warned:
+            self._warned.add(partition.topic)
             log.warning(
                 "topic %s has message.timestamp.type=CreateTime: what readings' clocks say decides about "
                 "lateness and retention; LogAppendTime is advised (`gatecast topics create`)",

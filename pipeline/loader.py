@@ -72,9 +72,10 @@ class Loader:
                 )
             shard.declare(self.settings)
             position = Position(offset=manifest.next_offset, metadata=manifest.metadata)
+            place = f"partition {partition.partition} of topic {partition.topic}"
             return Loaded(
                 shard=shard, codec=self._make_codec(), facts=facts, position=position, is_fresh=False,
-                notes=(*choice.notes, *notes),
+                notes=(*choice.notes, *(f"{place}: {note}" for note in notes)),
             )  # fmt: skip
         assert isinstance(choice, Fresh)
         offset = choice.start
