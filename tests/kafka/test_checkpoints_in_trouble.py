@@ -189,8 +189,8 @@ def test_topic_with_more_partitions_and_topic_made_anew(
         for reason in worker.readyz().values():
             assert reason == (
                 f"topic {topic} has 2 partitions, but its checkpoints were written with 1, so series may "
-                "have moved between shards; set another kafka.group to start fresh, or read from a topic with 1 "
-                "partitions"
+                "have moved between shards; set another kafka.group to start fresh, or read from a topic "
+                "with 1 partitions"
             )
     assert list_committed(admin, topic) == before
 
