@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
@@ -31,12 +30,13 @@ from pipeline.records import Alert, Messages, Readings, Rejected
 POLL_S = 0.05
 TURN_S = 0.25
 """Readings are worked off for so long between two polls: the group expels who does not come back to poll."""
-SLICE = 512
-SLICE_BYTES = 64 << 10
-"""Messages and bytes between two looks at the clock: the fewer, the sooner the worker hears; the more, the
-fuller its waves."""
-POLL_AGAIN_S = 2.0
+FEWEST, MOST = 16, 4096
+"""Messages between two looks at the clock: as many as a turn has time for, by what the last ones took. With
+many series they share waves, with few each reading is one."""
+POLL_AGAIN_S = 1.0
 """Amid a batch; well below any session."""
+FINISH_S = POLL_AGAIN_S + 0.5
+"""A worker that is told to stop ends a batch if it can by then, reckoned from its last poll."""
 HOUSEKEEPING_S = 1.0
 STOP_S = 6.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
@@ -76,7 +76,8 @@ class Runner:
         self._trained: dict[tuple[Partition, str], Mapping[str, float]] = {}
         self._is_resting = False
         self._backlog: deque[Messages] = deque()
-        """Polled and not yet worked off."""
+        """Polled and not yet worked off; of one partition in order."""
+        self._slice = FEWEST
 
     @property
     def holdings(self) -> Mapping[Partition, Holding]:
@@ -190,27 +191,37 @@ class Runner:
     # -- readings ----------------------------------------------------------------------------------------
 
     def _poll(self, source: Source, timeout_s: float) -> None:
-        for messages in source.poll(timeout_s):
-            self._backlog += cut(messages, SLICE, SLICE_BYTES)
+        self._backlog += source.poll(timeout_s)
         self._polled_s = self._clock()
 
     def _work_off(self, source: Source, is_over: Callable[[], bool]) -> None:
         """What was polled, for a while; state depends on the log alone, so it may stop behind any message."""
-        deadline = self._clock() + TURN_S
+        started = self._clock()
         while self._backlog and not is_over() and self._emitter.has_room:
-            self._process(self._backlog.popleft(), source, is_over)
-            if self._clock() >= deadline:
+            head, rest = split(self._backlog.popleft(), self._slice)
+            if len(rest):
+                self._backlog.appendleft(rest)
+            before = self._clock()
+            self._process(head, source, is_over)
+            spent = max(self._clock() - before, 1e-6)
+            if len(head) == self._slice or spent > TURN_S:
+                fitting = int(len(head) * TURN_S / spent)
+                self._slice = min(max(fitting, FEWEST), 2 * self._slice, MOST)
+            if self._clock() - started >= TURN_S:
                 break
 
     def _may_go_on(self, holding: Holding, source: Source, is_over: Callable[[], bool]) -> bool:
-        """Amid a batch: whether to go on with it. One message can hold minutes of work, longer than the group
-        waits for a poll; whoever stops here leaves the batch to the next owner."""
-        if self._clock() - self._polled_s < POLL_AGAIN_S:
-            return True
-        self._rest_if_full(source, is_busy=True)
-        self._poll(source, 0.0)
-        self._readiness.beat()
-        return not is_over() and self._is_held(holding) and holding.is_running
+        """Amid a batch: whether to go on with it, once there is room for more. One message can hold minutes of
+        work, longer than the group waits for a poll; whoever stops here leaves it to the next owner."""
+        while not is_over():
+            if self._clock() - self._polled_s < POLL_AGAIN_S and self._emitter.has_room:
+                return True
+            self._rest_if_full(source, is_busy=True)
+            self._poll(source, 0.0 if self._emitter.has_room else POLL_S)
+            self._readiness.beat()
+            if not self._is_held(holding) or not holding.is_running:
+                return False
+        return self._clock() - self._polled_s < FINISH_S
 
     def _process(self, messages: Messages, source: Source, is_over: Callable[[], bool]) -> None:
         partition = Partition(messages.topic, messages.partition)
@@ -227,6 +238,8 @@ class Runner:
         holding.is_amid = True
         for outcome in holding.shard.process(decoded.readings):
             self._tell_freed(holding)  # before a wave in which others have the slots
+            if not self._may_go_on(holding, source, is_over):
+                return
             rejected += outcome.rejected
             before = self._clock()
             if outcome.stepped is not None:
@@ -234,8 +247,6 @@ class Runner:
                 self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
-            if not self._may_go_on(holding, source, is_over):
-                return
         holding.is_amid = False
         self._tell_freed(holding)
         self._observer.on_stage("process", self._clock() - started - emitting_s)
@@ -337,18 +348,10 @@ class Runner:
         holding.writing = self._keeper.begin(holding)
 
 
-def cut(messages: Messages, most: int, most_bytes: int) -> Iterator[Messages]:
-    """Slices of at most `most` messages in order, each closed by the message that reaches `most_bytes`."""
-    bounds, size = [0], 0
-    for at, value in enumerate(messages.value):
-        size += len(value or b"")
-        if size >= most_bytes or at + 1 - bounds[-1] >= most:
-            bounds.append(at + 1)
-            size = 0
-    if bounds[-1] < len(messages):
-        bounds.append(len(messages))
-    for part in (slice(*pair) for pair in pairwise(bounds)):
-        yield Messages(
+def split(messages: Messages, size: int) -> tuple[Messages, Messages]:
+    """The first `size` messages, and the others."""
+    first, others = (
+        Messages(
             topic=messages.topic,
             partition=messages.partition,
             offset=messages.offset[part],
@@ -357,6 +360,9 @@ def cut(messages: Messages, most: int, most_bytes: int) -> Iterator[Messages]:
             value=messages.value[part],
             headers=messages.headers[part],
         )
+        for part in (slice(0, size), slice(size, None))
+    )
+    return first, others
 
 
 def join_by_message(rejected: Sequence[Rejected]) -> list[Rejected]:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.engine.settings import DEFAULT, SeriesSettings
 from pipeline.ports import Partition, Position
-from pipeline.runner import POLL_AGAIN_S, TURN_S, cut
+from pipeline.runner import FEWEST, POLL_AGAIN_S, POLL_S, TURN_S
 from tests.unit.doubles import MINUTE_MS, START_MS, TOPIC, make_reading
 from tests.unit.rig import INTERVAL_S, Rig
 
@@ -22,7 +22,8 @@ FULL_DISK = OSError(errno.ENOSPC, "No space left on device")
 
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
-    monkeypatch.setattr("pipeline.runner.SLICE", SLICE)
+    monkeypatch.setattr("pipeline.runner.FEWEST", SLICE)
+    monkeypatch.setattr("pipeline.runner.MOST", SLICE)
     return Rig()
 
 
@@ -216,7 +217,7 @@ def test_bug_stops_the_worker_and_commits_nothing(rig: Rig) -> None:
 
 
 def test_backlog_is_worked_off_over_several_turns(rig: Rig) -> None:
-    """Each look at the clock takes a hundredth of a turn; polls go on, the source rests."""
+    """A slice takes the whole turn; polls go on, the source rests."""
     rig.assign(0)
     rig.source.send(*minutes(0, 4 * SLICE))
     rig.clock.tick_s = TURN_S
@@ -262,10 +263,10 @@ def test_partition_that_comes_while_the_source_rests_rests_as_well(rig: Rig) -> 
 
 def test_source_rests_while_the_emitter_has_no_room(rig: Rig) -> None:
     rig.assign(0)
-    rig.emitter.room = 2
+    rig.emitter.room = 5
     rig.source.send(*minutes(0, 5))
     rig.turn()
-    assert count_learnt(rig) == 5, "a slice is not torn"
+    assert count_learnt(rig) == 5
     rig.source.send(*minutes(5, 9))
     rig.turn(3)
     assert count_learnt(rig) == 5
@@ -274,6 +275,32 @@ def test_source_rests_while_the_emitter_has_no_room(rig: Rig) -> None:
     rig.emitter.room = 100
     rig.turn(2)
     assert count_learnt(rig) == 9
+
+
+def test_polls_go_on_while_a_batch_waits_for_room(rig: Rig) -> None:
+    rig.assign(0)
+    rig.emitter.room = 2
+    rig.source.send(*minutes(0, 5))
+    rig.source.events = [lambda: None] * 4
+    rig.source.events.append(lambda: setattr(rig.emitter, "room", 100))
+    rig.turn()
+    assert rig.source.waits[-4:] == [POLL_S] * 4
+    assert count_learnt(rig) == 5
+    assert len(rig.emitter.said) == 5
+
+
+def test_stop_ends_a_worker_that_waits_for_room(rig: Rig) -> None:
+    rig.assign(0)
+    rig.emitter.room = 2
+    rig.source.send(*minutes(0, 5))
+    polls = len(rig.source.waits) + 9
+
+    def is_over() -> bool:
+        rig.clock.now_s += 1.0
+        return len(rig.source.waits) > polls
+
+    rig.runner.run(rig.source, is_over)
+    assert rig.journal[-1] == "close"
 
 
 def test_stop_amid_a_backlog_saves_what_was_worked_off(rig: Rig) -> None:
@@ -341,16 +368,25 @@ def test_shard_left_amid_a_message_is_never_saved(rig: Rig, how: str) -> None:
     assert again.emitter.said[: len(rig.emitter.said)] == rig.emitter.said
 
 
-def test_slices_are_bounded_in_messages_and_in_bytes(rig: Rig) -> None:
-    rig.source.send(*[b"x" * 10] * 7, b"y" * 100, *[b"z" * 10] * 3)
-    rig.source.owned.add(PLACE)
-    rig.source.start(PLACE, 0)
-    (messages,) = rig.source.poll(0.0)
-    slices = list(cut(messages, 4, 60))
-    assert [part.offset.tolist() for part in slices] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
-    assert [len(part.value) for part in slices] == [4, 4, 3]
-    slices = list(cut(messages, 100, 35))
-    assert [part.offset.tolist() for part in slices] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+def test_a_turn_takes_as_many_messages_as_it_has_time_for() -> None:
+    rig = Rig()
+    rig.assign(0)
+    rig.source.send(*minutes(0, 600))
+
+    def work_off(wave_s: float) -> int:
+        def pass_time(*_: object) -> None:
+            rig.clock.now_s += wave_s
+
+        rig.observer.on_wave = pass_time  # type: ignore[method-assign]
+        rig.turn(3)
+        before = rig.holding().next_offset
+        rig.turn()
+        return rig.holding().next_offset - before
+
+    assert 30 <= work_off(TURN_S / 50) <= 100
+    assert work_off(TURN_S) == FEWEST
+    assert work_off(0.0) == 0, "all was worked off by the turn before"
+    assert rig.holding().next_offset == 600
 
 
 # -- what goes wrong -------------------------------------------------------------------------------------
