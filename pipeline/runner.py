@@ -211,8 +211,8 @@ class Runner:
                 break
 
     def _may_go_on(self, holding: Holding, source: Source, is_over: Callable[[], bool]) -> bool:
-        """Amid a batch: whether to go on with it, once there is room for more. One message can hold minutes of
-        work, longer than the group waits for a poll; whoever stops here leaves it to the next owner."""
+        """Amid a batch: whether to go on with it, once there is room for more. One message can hold minutes
+        of work, longer than the group waits for a poll; whoever stops here leaves it to the next owner."""
         while not is_over():
             if self._clock() - self._polled_s < POLL_AGAIN_S and self._emitter.has_room:
                 return True
