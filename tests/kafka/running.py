@@ -132,7 +132,9 @@ class Running:
         return {each["partition"]: each["reason"] for each in body["obstacles"]}
 
     def metric(self, name: str, **labels: str) -> float:
-        return self.worker.registry.get_sample_value(name, labels) or 0.0
+        value = self.worker.registry.get_sample_value(name, labels)
+        assert value is not None, f"no metric {name} {labels}"
+        return value
 
 
 def assert_equal(one: State, other: State) -> None:
