@@ -118,16 +118,17 @@ class Keeper:
                 self._observer.on_checkpoint_failed(*partition)
 
     def freeze(self, holding: Holding) -> Future[Position] | None:
-        """The last checkpoint of a shard that goes; None if all is committed already."""
+        """The last checkpoint of a shard that goes; None if all is committed already, or if it can't be saved
+        amid a batch."""
         holding.is_frozen = True
-        if self._is_saved(holding):
+        if holding.is_amid or self._is_saved(holding):
             return None
         return self.begin(holding, FROZEN_FLUSH_S)
 
     def save_all(self, source: Source, holdings: Iterable[Holding], timeout_s: float) -> None:
         """At the end: what does not fit into the time is learnt again by the next owner."""
         deadline = self._clock() + timeout_s
-        going = [each for each in holdings if each.is_running and not self._is_saved(each)]
+        going = [h for h in holdings if h.is_running and not h.is_amid and not self._is_saved(h)]
         futures = [self.begin(each) for each in going]
         wait(futures, timeout=max(0.0, deadline - self._clock()))
         positions = {}

@@ -70,7 +70,7 @@ class KafkaEmitter:
 
     @property
     def has_room(self) -> bool:
-        """Whether more can be sent without waiting; if not, let the source rest."""
+        """Whether the buffer has room; if not, let the source rest. Two buffers more, and sending waits."""
         return self._delivery.has_room
 
     def prepare(self) -> None:
@@ -80,7 +80,7 @@ class KafkaEmitter:
             self._count_partitions(topic)
 
     def forecasts(self, forecasts: Forecasts) -> None:
-        """Waits while the buffer is full. Raises EmitterError."""
+        """Waits while far more than the buffer is on its way. Raises EmitterError."""
         chosen = select(forecasts, self._emitted)
         if chosen.is_empty:
             return
