@@ -1,0 +1,77 @@
+"""`/metrics` of a worker that works: what Prometheus and its linter make of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaProducer
+
+from pipeline.exporters.catalogue import CATALOGUE, PREFIX
+from tests.kafka.live import LiveWorker, Metrics, make_config, make_topics
+from tests.unit.codec.batches import dump
+
+CADENCE_MS = 1_000
+READINGS = 60
+
+
+@pytest.fixture(scope="module")
+def metrics(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metrics]:
+    """Scraped after some readings, a bad message and a checkpoint."""
+    name = f"scrape-{uuid.uuid4().hex[:12]}"
+    settings = {"readings": {"cadence_ms": CADENCE_MS}, "checkpoints": {"interval_s": 1}}
+    config = make_config(bootstrap, name, tmp_path_factory.mktemp("scrape"), settings)
+    make_topics(config)
+    begin_ms = int(time.time() - READINGS) * 1000
+    with KafkaProducer(bootstrap_servers=bootstrap) as producer:
+        for n in range(READINGS):
+            row = {"series": f"s{n % 2}", "time": begin_ms + n // 2 * CADENCE_MS, "value": n % 7}
+            producer.send(name, key=row["series"].encode(), value=dump(row))
+        producer.send(name, b"no reading")
+        producer.flush()
+    with LiveWorker(config) as live:
+        live.wait_for_end()
+        # what housekeeping and checkpoints tell comes a little later
+        live.wait_for(lambda: f'consumer_lag_records{{topic="{name}"' in live.scrape().text)
+        live.wait_for(lambda: live.scrape().value("checkpoints_total") >= 1)
+        yield live.scrape()
+
+
+def test_families_are_those_of_the_catalogue(metrics: Metrics) -> None:
+    """Each with its kind and help, and samples but for what there is none of here."""
+    found = {family.name: family for family in metrics.families if family.name.startswith(PREFIX)}
+    declared = {metric.name.removesuffix("_total"): metric for metric in CATALOGUE}
+    assert found.keys() <= declared.keys()
+    for name, metric in declared.items():
+        assert name in found, name
+        assert (found[name].type, found[name].documentation) == (metric.kind, metric.help)
+    empty = {name for name, family in found.items() if not family.samples}
+    # No alert, no GPU, and too few readings to be trained on.
+    assert empty <= {"gatecast_alert_active", "gatecast_device_memory_bytes", "gatecast_training_loss"}
+
+
+def test_a_process_tells_of_itself(metrics: Metrics) -> None:
+    names = {family.name for family in metrics.families}
+    assert names >= {"process_resident_memory_bytes", "process_cpu_seconds"}
+
+
+def test_samples_are_unique_and_finite(metrics: Metrics) -> None:
+    samples = [sample for family in metrics.families for sample in family.samples]
+    assert len({(s.name, frozenset(s.labels.items())) for s in samples}) == len(samples)
+    assert all(abs(sample.value) < float("inf") for sample in samples)
+    assert metrics.value("readings_learned_total") == READINGS
+    assert metrics.value("readings_rejected_total", reason="not_decodable") == 1
+    assert metrics.value("forecast_latency_seconds_count") == READINGS + 1
+
+
+def test_promtool_finds_nothing(metrics: Metrics) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed: nobody lints the names of the metrics here")
+    command = [promtool, "check", "metrics"]
+    done = subprocess.run(command, input=metrics.text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
