@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from kafka import errors
 
+from pipeline.clients import BrokerError
 from pipeline.exporters.kafka_delivery import Closed, Delivery, is_too_large
 from pipeline.exporters.kafka_values import (
     CUT_BYTES,
@@ -40,7 +41,7 @@ LostLetter = Callable[[str], None]
 """Called with the reason for each dead letter that was not written, from any thread."""
 
 
-class EmitterError(Exception):
+class EmitterError(BrokerError):
     """Something can't be sent, and trying again does not help; the text says what to change."""
 
 
