@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any
@@ -32,6 +33,7 @@ class Fate:
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), self._number)
+            time.sleep(0.1)  # SIGSTOP takes effect a moment later; nothing more is done before it does
 
 
 def wrap(owner: Any, name: str, fate: Fate, *, is_after: bool) -> None:

@@ -56,9 +56,9 @@ class WorkerProcess:
             time.sleep(0.01)
         return status
 
-    def wait_until_asleep(self, timeout_s: float = START_S) -> None:
+    def wait_until_asleep(self) -> None:
         """Until SIGSTOP has reached it."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + START_S
         while not self._read_state().startswith("T"):
             assert time.monotonic() < deadline, f"expected it to sleep; it logged {self.describe()}"
             time.sleep(0.02)
@@ -99,12 +99,12 @@ class WorkerProcess:
                 found.append(Line(datetime.fromisoformat(line["time"]).timestamp(), line["message"]))
         return found
 
-    def wait_for(self, text: str, count: int = 1, timeout_s: float = START_S) -> Line:
-        """The line with which it has logged the text so many times."""
-        deadline = time.monotonic() + timeout_s
+    def wait_for(self, text: str, count: int = 1, since_s: float = 0.0) -> Line:
+        """The line with which it has logged the text so many times since then."""
+        deadline = time.monotonic() + START_S
         while True:
             status = self.status  # before reading: what it logged at its end counts
-            found = [line for line in self.lines() if text in line.message]
+            found = [line for line in self.lines() if text in line.message and line.time_s >= since_s]
             if len(found) >= count:
                 return found[count - 1]
             assert status is None, f"expected {text!r}, but it has ended; it logged {self.describe()}"

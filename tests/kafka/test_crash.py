@@ -63,6 +63,7 @@ def test_killed_anywhere(
             assert worker.wait(10.0) == KILLED
         killed.finish(workers, settings, plant)
         truth.finish(workers, truth.settings(), plant)
+    assert truth.read_alerts()
     check_equal(plant, killed, truth)
 
 
