@@ -253,12 +253,13 @@ def test_changed_configurations_go_on(
     make_topic(topic)
     models: dict[str, Any] = {}
     minute = 20
+    anew = "comparison: other forecasters or steps; starts anew"
     send_minutes(producer, topic, range(minute))
     run_to(build_config(bootstrap, topic, tmp_path), minute * EACH)
     for change, expected in (
-        ({"names": (*NAMES, "lstm")}, ["lstm: new, starts cold beside the others"]),
-        ({"names": ("naive", "linear", "lstm", "blend")}, ["rnn: no longer asked for, left out"]),
-        ({"horizon": 3}, ["horizon 2 → 3: common steps and weights go on"]),
+        ({"names": (*NAMES, "lstm")}, ["lstm: new, starts cold beside the others", anew]),
+        ({"names": ("naive", "linear", "lstm", "blend")}, ["rnn: no longer asked for, left out", anew]),
+        ({"horizon": 3}, ["horizon 2 → 3: common steps and weights go on", anew]),
         ({"hidden": 6}, ["lstm: hidden 4 → 6; starts anew, its state from the histories"]),
         ({"coverage": 0.8}, ["intervals: coverage 0.9 → 0.8; errors go on, factors start anew"]),
     ):
