@@ -4,6 +4,7 @@
 # TORCH_INDEX  a package index that torch alone is installed from, such as
 #              https://download.pytorch.org/whl/cu130; the rest comes from the usual index
 # ARGS         more arguments for pytest (make test) or for the benchmark (make bench)
+# KAFKA_BOOTSTRAP  (environment) a broker for the tests; without it they start one of their own
 
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -17,6 +18,8 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALLED := .venv/.installed
+# Ends at once where the jars are there; says what is missing where Java or Maven is.
+KAFKA := $(BIN)/python -m pipeline.demo.kafka_server
 
 # Exit status 0 if the index in argv[1] answers and has torch. Over within 15 s whatever the
 # network does; the download that may follow has no such limit.
@@ -35,7 +38,13 @@ setup: $(INSTALLED) ## install the package, tests and linters into .venv
 
 .PHONY: test
 test: $(INSTALLED) ## run all tests; skipped ones are listed with their reason
+	@test -n "$${KAFKA_BOOTSTRAP:-}" || $(KAFKA) >/dev/null || \
+	  echo "kafka: without a broker its tests are skipped; 'make kafka' fetches one once this is mended." >&2
 	$(BIN)/python -m pytest -rs $(ARGS)
+
+.PHONY: kafka
+kafka: $(INSTALLED) ## fetch a Kafka broker for the tests: 43 MB, once; needs Java 17 and Maven
+	@$(KAFKA)
 
 .PHONY: lint
 lint: $(INSTALLED) ## check style and formatting with ruff

@@ -21,6 +21,7 @@ import torch
 
 from forecasters.blend import Blend
 from forecasters.chunks import Chunks
+from forecasters.comparison import Comparison, pairs_of_interest
 from forecasters.fields import Fields, padded
 from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
@@ -165,6 +166,8 @@ class Bank:
         tracked = len(self.names) + len(self.nets) + (1 if self.blend else 0)
         self.pending = Pending(tracked, len(self.names), self.scored, device)
         self.intervals = Intervals(len(self.names), self.scored, coverage, device)
+        pairs = pairs_of_interest(self.names)
+        self.comparison = Comparison(self.names, pairs, horizon=horizon, device=device) if pairs else None
         self._expert_at = [self.names.index(n) for n in self.experts]
         self._generator = context.generator("ticks")
         self._seconds = dict.fromkeys(self.names, 0.0)
@@ -193,6 +196,8 @@ class Bank:
         parts.update({f"forecaster.{n}": m.fields for n, m in self.models.items()})
         if self.blend:
             parts["blend"] = self.blend.fields
+        if self.comparison:
+            parts["comparison"] = self.comparison.fields
         return parts
 
     @property
@@ -236,6 +241,8 @@ class Bank:
             self.chunks.add(int(slot), series)
         self.timetable["cadence_ms"][slots] = cadence
         self.timetable["season_steps"][slots] = season / cadence
+        if self.comparison:
+            self.comparison.add(slots, cadence)
         return slots
 
     def remove(self, slots: np.ndarray) -> None:
@@ -252,6 +259,8 @@ class Bank:
         for model in self.models.values():
             model.reset(rows)
         self.chunks.trained[slots] = -1
+        if self.comparison:
+            self.comparison.remove(slots)
         for slot in slots.tolist():
             del self._slot_of[self.ids[slot]]
             self.ids[slot] = f"{FREE}{slot}"
@@ -371,6 +380,8 @@ class Bank:
         wave = self.memory.observe(slots, times, values, ~mask)
         places = self.pending.places(wave.step)
         error, missed, valid, due_half = self._score(wave, places)
+        if self.comparison:
+            self.comparison.observe(slots, times, error[:num], valid[:num])
         for name, model in self.models.items():
             started = time.perf_counter()
             model.observe(wave)
@@ -483,6 +494,8 @@ class Bank:
                     started = time.perf_counter()
                     self.models[name].learn(batch)
                     self._seconds[name] += time.perf_counter() - started
+        if self.comparison:
+            self.comparison.close()
         self.ticks += 1
         self._since_tick = 0
         self._quota = self._next_quota()
@@ -545,6 +558,8 @@ class Bank:
         if self.blend:
             state.update({f"shared.{BLEND}.{k}": v for k, v in self.blend.save()})
         state.update(self.chunks.save(n))
+        if self.comparison:
+            state.update({f"comparison.{k}": v for k, v in self.comparison.save(n)})
         state["bank.ids"] = torch.from_numpy(np.frombuffer(json.dumps(self.ids).encode(), np.uint8).copy())
         state["bank.generator"] = self._generator.get_state()
         state["bank.counts"] = torch.tensor([self._live, self._quota, self._since_tick, self.ticks])
@@ -594,6 +609,10 @@ class Bank:
             elif self.blend:
                 self.blend.load(own)
         self.chunks.load(state, n)
+        if self.comparison:
+            prefix = "comparison."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            self.comparison.load(own)
         self._generator.set_state(state["bank.generator"])
         self._live, self._quota, self._since_tick, self.ticks = (int(v) for v in state["bank.counts"])
         self._journal.clear()

@@ -54,6 +54,7 @@ class Comparison:
         device: torch.device | None = None,
     ) -> None:
         """Raises ValueError for a pair that is not of two of the names."""
+        self.pairs = tuple(pairs)
         self.standings = Standings(names, pairs, horizon)
         self.device = device or torch.device("cpu")
         num_e, num_q = len(self.standings.names), len(self.standings.steps)

@@ -23,7 +23,18 @@ from forecasters.intervals import FIRST_FACTOR
 from forecasters.recurrent import Recurrent
 from forecasters.registry import BLEND
 from forecasters.remapping import places, to_names, to_ring, to_steps
-from forecasters.signatures import BLENDING, CHUNKS, INTERVALS, PENDING, RINGS, SERIES, TICKS, listed, parse
+from forecasters.signatures import (
+    BLENDING,
+    CHUNKS,
+    COMPARING,
+    INTERVALS,
+    PENDING,
+    RINGS,
+    SERIES,
+    TICKS,
+    listed,
+    parse,
+)
 from forecasters.timetable import SETTLED
 
 if TYPE_CHECKING:
@@ -67,6 +78,8 @@ class Migration:
         self._move_intervals()
         if bank.blend:
             self._move_blend()
+        if bank.comparison:
+            self._move_comparison()
         for name in bank.experts:
             if name in self.kept:
                 self._move_forecaster(name)
@@ -246,6 +259,16 @@ class Migration:
         columns = {"said": said, "happened": happened, "valid": valid}
         self.state.update({f"journal.{name}": column for name, column in columns.items()})
         self.state.update({f"journal.{n}": old[f"journal.{n}"].clone() for n in ("slots", "steps")})
+
+    def _move_comparison(self) -> None:
+        """Evidence is of certain forecasters at certain steps: it goes on whole, or starts anew."""
+        if self.old.get(COMPARING) == self.new[COMPARING]:
+            for key in [k for k in self.state if k.startswith("comparison.")]:
+                del self.state[key]
+            old = {k: v.clone() for k, v in self.old_state.items() if k.startswith("comparison.")}
+            self.state.update(old)
+        elif COMPARING in self.old:
+            self.notes.append("comparison: other forecasters or steps; starts anew")
 
     # -- one forecaster ----------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class Network:
 
     def _bind(self, which: str, flat: Tensor) -> None:
         head: dict[str, Tensor] = {}
-        for name, view in self._views(flat):
+        for name, view in self.views(flat):
             layer, _, parameter = name.rpartition(".")
             (getattr(self.layers[int(layer)], which) if layer else head)[parameter] = view
         if which == "w":
@@ -74,7 +74,8 @@ class Network:
         else:
             self.head_gradient = head
 
-    def _views(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def views(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Each parameter by name, as a view of a flat vector of all."""
         at = 0
         for name, shape in self.shapes.items():
             size = math.prod(shape)

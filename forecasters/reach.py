@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from forecasters.cells import GRU, LSTM, Cell, Elman
-from forecasters.memory import MASKED
+from forecasters.memory import MASKED, NET_FEATURES
 from forecasters.network import Network
 from forecasters.recurrent import HUBER_DELTA, Recurrent
 
@@ -55,7 +55,7 @@ def gradient_reach(
     Raises ValueError where shapes do not fit the network.
     """
     _check(network, x_KRF, target_RH)
-    weights = {k: v.detach().clone() for k, v in network._views(network.weights)}
+    weights = {k: v.detach().clone() for k, v in network.views(network.weights)}
     start = x_KRF.new_zeros(x_KRF.shape[1], network.state_width) if state is None else state
     inputs = [x.detach().clone().requires_grad_() for x in x_KRF]
     with torch.enable_grad():
@@ -106,7 +106,10 @@ def recent_reach(model: Recurrent, slots: Tensor) -> Reach:
     memory, horizon = model.memory, model.memory.horizon
     length = memory.ring_length - horizon
     slots = slots.to(model.fields.device)
-    step, restart = memory.core["step"][slots], memory.core["restart"][slots]
+    step, restart = (
+        torch.from_numpy(memory.timetable[name][slots.cpu().numpy()]).to(slots.device)
+        for name in ("step", "restart")
+    )
     whole = step - memory.ring_length + 1 >= restart
     if not whole.any():
         raise ValueError(
@@ -116,8 +119,8 @@ def recent_reach(model: Recurrent, slots: Tensor) -> Reach:
     rows, step = slots[whole][:, None], step[whole][:, None]
     ago = torch.arange(memory.ring_length - 1, -1, -1, device=slots.device)
     at = torch.remainder(step - ago, memory.ring_length)  # [R, L], oldest first
-    x_RLF = model._inputs(memory.rings["features"][rows, at].float())
-    last_RL, scale_RL = memory.rings["last"][rows, at], memory.rings["scale"][rows, at]
+    x_RLF = memory.rings["features"][rows, at][..., NET_FEATURES].float()
+    last_RL, scale_RL = memory.rings["level"][rows, at].unbind(-1)
     origin = length - 1
     masked = memory.rings["features"][rows, at[:, origin + 1 :]][:, :, MASKED] > 0
     target = (last_RL[:, origin + 1 :] - last_RL[:, origin, None]) / scale_RL[:, origin, None]

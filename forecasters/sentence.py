@@ -89,7 +89,15 @@ def _against_naive(pair: Combined, naive: Mapping[str, Combined]) -> str:
         return f"{_title(beats[0])} beats the last value by {share}, {rest[0]}"
     if len(names) == 1:
         return f"{_title(names[0])} does not beat the last value ({_standing(naive[names[0]])})"
+    if all(naive[n].verdict == "undecided" for n in names):  # too early is not the same as no better
+        so_far = ", ".join(_so_far(naive[n], n) for n in names)
+        return f"whether they beat the last value is undecided (so far {so_far})"
     return f"neither beats the last value ({', '.join(rest)})"
+
+
+def _so_far(against: Combined, name: str) -> str:
+    side = "below" if against.difference <= 0 else "above"
+    return f"{_title(name)} error {100 * abs(against.difference):.0f} % {side} it"
 
 
 def _standing(against: Combined) -> str:

@@ -21,7 +21,7 @@ FEATURES = f"{NUM_FEATURES}.1"
 """Number of features, and the version of what they mean: raise it when one comes to mean something else."""
 
 TICKS, SERIES, RINGS, CHUNKS = "ticks", "series", "rings", "chunks"
-PENDING, INTERVALS, BLENDING = "pending", "intervals", "blend"
+PENDING, INTERVALS, BLENDING, COMPARING = "pending", "intervals", "blend", "comparison"
 
 
 def describe(bank: Bank) -> dict[str, str]:
@@ -49,6 +49,9 @@ def describe(bank: Bank) -> dict[str, str]:
             coverage=f"{1.0 - bank.intervals.miss_rate:.6g}",
         ),
     }
+    if bank.comparison:
+        pairs = _listed([f"{a}-{b}" for a, b in bank.comparison.pairs])
+        signatures[COMPARING] = _text(version=1, scored=scored, forecasters=_listed(bank.names), pairs=pairs)
     if bank.blend:
         signatures[BLENDING] = _text(version=1, scored=scored, experts=_listed(bank.experts))
     for name, model in bank.models.items():

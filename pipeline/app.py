@@ -17,7 +17,7 @@ from pipeline.backtest import derive_seed
 from pipeline.codec import Codec, CodecOptions, FieldOptions, build_codec
 from pipeline.config import Config, ConfigError
 from pipeline.engine.options import IntakeOptions, LifeOptions, SensorAlertOptions, ShardOptions
-from pipeline.engine.settings import SeriesSettings
+from pipeline.engine.settings import SeriesSettings, Settings
 from pipeline.engine.shard import Shard
 from pipeline.exporters.access import Credentials, Tls
 from pipeline.exporters.exposition import expose
@@ -61,6 +61,7 @@ class Worker:
         self._device = str(bank.device)
         self._numerics = describe_numerics(self._device)
         self._stores: dict[str, CheckpointStore] = {}
+        self._warned: set[str] = set()
         self.registry = CollectorRegistry()
         register_process(self.registry)
         self.metrics = MetricsExporter(
@@ -88,7 +89,7 @@ class Worker:
         )
         self.runner = build_runner(
             config,
-            loader=Loader(self.choose, self.make_shard, self.make_codec, self.find_settings),
+            loader=Loader(self.choose, self.make_shard, self.make_codec, self.make_settings()),
             emitter=self.emitter,
             metrics=self.metrics,
             readiness=self.readiness,
@@ -138,12 +139,13 @@ class Worker:
             log.error("the series file is not taken over: %s", error)
             return
         log.info("series file read again; it counts from the next checkpoints on")
-        self.runner.declare(self.find_settings)
+        self.runner.declare(self.make_settings())
 
     # -- what loader and keeper ask for -------------------------------------------------------------------
 
     def choose(self, partition: Partition, committed: Position | None, facts: TopicFacts) -> Choice:
-        if facts.timestamp_type == "CreateTime":
+        if facts.timestamp_type == "CreateTime" and partition.topic not in self._warned:
+            self._warned.add(partition.topic)
             log.warning(
                 "topic %s has message.timestamp.type=CreateTime: what readings' clocks say decides about "
                 "lateness and retention; LogAppendTime is advised (`gatecast topics create`)",
@@ -164,15 +166,16 @@ class Worker:
             self._stores[topic] = open_store(self.config.checkpoints.url, self.config.kafka.group, topic)
         return self._stores[topic]
 
-    def make_shard(self, partition: Partition, facts: TopicFacts) -> Shard:
+    def make_shard(self, partition: Partition, facts: TopicFacts, settings: Settings) -> Shard:
         bank = build_bank(self.config, derive_seed(self.config.forecasters.seed, partition.partition))
-        return Shard(bank, self.shard_options, self.find_settings, partition.partition, facts.partitions)
+        return Shard(bank, self.shard_options, settings, partition.partition, facts.partitions)
 
     def make_codec(self) -> Codec:
         return build_codec(self.codec_options)
 
-    def find_settings(self, series: str) -> SeriesSettings:
-        return read_settings(self.config, self.series_file, series)
+    def make_settings(self) -> Settings:
+        """What is declared of a series as the series file says now, whatever becomes of it later."""
+        return partial(read_settings, self.config, self.series_file)
 
 
 def build_runner(

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from forecasters import build
+from forecasters.comparison import Comparison
 from forecasters.errors import Float64Array, Int64Array, PathErrors
 from pipeline.config import ConfigError
 from pipeline.engine.engine import Bank, Engine, Wave
 from pipeline.engine.intake import Intake, IntakeOptions
+from pipeline.evidence import list_comparisons, say_who_leads
 from pipeline.forecast_file import ForecastFile
 from pipeline.histories import History
 from pipeline.placement import find_partition
@@ -71,6 +73,7 @@ class EvaluatedBank(Bank[Result], Protocol):
     names: tuple[str, ...]
     ids: list[str]  # by slot
     device: torch.device
+    comparison: Comparison | None
 
     def parameters(self, name: str) -> int: ...
     def seconds(self, name: str) -> float: ...
@@ -214,10 +217,12 @@ def _report(
     errors, scale_by_slot = _join_errors(shards, scales)
     names, readings = shards[0].bank.names, len(history.value)
     figures = errors.summary(names, scale_by_slot)
+    evidence = [shard.bank.comparison.summary() for shard in shards if shard.bank.comparison]
+    spent = {name: sum(shard.bank.seconds(name) for shard in shards) for name in names}
     forecasters = {
         name: {
             "parameters": shards[0].bank.parameters(name),
-            "seconds": round(sum(shard.bank.seconds(name) for shard in shards), 3),
+            "seconds": round(spent[name], 3),
             **figures[name],
         }
         for name in names
@@ -235,4 +240,6 @@ def _report(
         "seconds": round(seconds, 3),
         "readings_per_second": round(readings / seconds, 1),
         "forecasters": forecasters,
+        "comparison": list_comparisons(evidence),
+        "sentence": say_who_leads(evidence, spent),
     }

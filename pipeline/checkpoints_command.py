@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 CallableT = TypeVar("CallableT", bound=Callable[..., Any])
 
 UNKNOWN = "–"
+FILE_WIDTH = 200
+"""Of a table that goes to a file or a pipe: nothing is folded, so that lines can be searched."""
 
 
 @click.group("checkpoints", context_settings={"help_option_names": ["-h", "--help"]})
@@ -269,7 +272,10 @@ def _print_table(found: list[Found], committed: Mapping[tuple[str, str, int], Po
             one.group, one.topic, one.topic_id, str(one.partition), f"{one.folder.next_offset:,}", *figures,
             "yes" if manifest else "no", UNKNOWN if committed is None else "yes" if is_committed else "",
         )  # fmt: skip
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = FILE_WIDTH
+    console.print(table)
     for one in found:
         if one.problem:
             click.echo(f"{_describe(one)}: {one.problem}")

@@ -6,8 +6,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from pipeline.codec import Codec
+from pipeline.engine.settings import Settings
 from pipeline.engine.shard import Shard
 from pipeline.ports import Partition, Position, TopicFacts
+from pipeline.records import Alert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,11 @@ class Loaded:
     facts: TopicFacts
     position: Position
     is_fresh: bool
+    settings: Settings
+    """What the shard knows to be declared of its series."""
     notes: tuple[str, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    """Resolved by what is declared now; to be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,8 @@ class Holding:
 
     partition: Partition
     loading: Future[Loaded | Refused] | None = None
+    waits_for: str | None = None
+    """What the loading waits for, while the broker or the storage does not answer."""
     loaded: Loaded | None = None
     next_offset: int = -1
     """Of the next message that the shard has not seen."""
@@ -46,6 +54,8 @@ class Holding:
     saved_bytes: int = 0
     """Size of the last snapshot."""
     is_frozen: bool = False
+    is_amid: bool = False
+    """In the middle of a batch, or left there: the shard is at no offset and can't be saved."""
     told: dict[str, int] = field(default_factory=dict)
     """Counts by fate that the observer has been told."""
 

@@ -42,6 +42,19 @@ class _ReasonedManager(KafkaConnectionManager):
         # The option of consumer and producer does not get through to what they ask the brokers for.
         self.cluster.config["allow_auto_create_topics"] = configs.get("allow_auto_create_topics", False)
 
+    async def _build_transport(self, node: Any, **settings: Any) -> Any:
+        """kafka-python throws away what came just before the other side hung up: the answer to a login is
+        lost whenever both are read at once."""
+        transport = await super()._build_transport(node, **settings)
+        receive = transport._sock_recv
+
+        def receive_before_end() -> tuple[bytes, BaseException | None]:
+            data, error = receive()
+            return (data, None) if data else (data, error)  # the end is read again
+
+        transport._sock_recv = receive_before_end
+        return transport
+
     async def _connect(self, node: Any, conn: Any, **settings: Any) -> None:
         await super()._connect(node, conn, **settings)
         for future in (conn.init_future, conn.close_future):

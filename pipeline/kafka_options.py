@@ -94,7 +94,7 @@ class EmitterOptions:
     software: str = ""  # fields of alerts
     config: str = ""
     linger_ms: int = 5  # waits so long for company: larger batches, a little later
-    buffer_bytes: int = 32 << 20  # sent and not yet delivered; beyond it, sending waits
+    buffer_bytes: int = 32 << 20  # sent and not yet delivered; beyond it, the source rests
 
     def __post_init__(self) -> None:
         if self.format not in ("json", "arrow"):

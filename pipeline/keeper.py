@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import torch
 
 from pipeline.engine.observer import Observer
+from pipeline.engine.shard import Shard
 from pipeline.holdings import Holding
 from pipeline.ports import Emitter, Partition, Position, Source, Store
 
@@ -80,7 +81,7 @@ class Keeper:
         facts = {
             "num_partitions": holding.loaded.facts.partitions,
             "signatures": holding.shard.bank.signatures(),
-            "counts": {name: int(count) for name, count in holding.shard.counts.items()},
+            "counts": count_for_manifest(holding.shard),
             "numerics": dict(self._numerics),
         }
         return self._writers.submit(
@@ -117,16 +118,17 @@ class Keeper:
                 self._observer.on_checkpoint_failed(*partition)
 
     def freeze(self, holding: Holding) -> Future[Position] | None:
-        """The last checkpoint of a shard that goes; None if all is committed already."""
+        """The last checkpoint of a shard that goes; None if all is committed already, or if it can't be saved
+        amid a batch."""
         holding.is_frozen = True
-        if self._is_saved(holding):
+        if holding.is_amid or self._is_saved(holding):
             return None
         return self.begin(holding, FROZEN_FLUSH_S)
 
     def save_all(self, source: Source, holdings: Iterable[Holding], timeout_s: float) -> None:
         """At the end: what does not fit into the time is learnt again by the next owner."""
         deadline = self._clock() + timeout_s
-        going = [each for each in holdings if each.is_running and not self._is_saved(each)]
+        going = [h for h in holdings if h.is_running and not h.is_amid and not self._is_saved(h)]
         futures = [self.begin(each) for each in going]
         wait(futures, timeout=max(0.0, deadline - self._clock()))
         positions = {}
@@ -183,3 +185,9 @@ class Keeper:
             store.prune(topic_id, partition.partition, position, keep=self._keep, daily_days=self._daily_days)
         except OSError as error:
             log.warning("%s/%s: old checkpoints stay: %s", *partition, error)
+
+
+def count_for_manifest(shard: Shard) -> dict[str, int]:
+    """What `gatecast checkpoints list` shows, then readings by fate."""
+    counts = {name: int(count) for name, count in shard.counts.items()}
+    return {"series": len(shard.list_series()), "readings_learned": counts["accepted"], **counts}

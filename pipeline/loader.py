@@ -19,7 +19,7 @@ RETRY_S = 1.0
 log = logging.getLogger(__name__)
 
 Choose = Callable[[Partition, Position | None, TopicFacts], Choice]
-MakeShard = Callable[[Partition, TopicFacts], Shard]
+MakeShard = Callable[[Partition, TopicFacts, Settings], Shard]
 
 
 class Loader:
@@ -35,22 +35,34 @@ class Loader:
         self._closed = threading.Event()
 
     def load(
-        self, source: Source, partition: Partition, is_wanted: Callable[[], bool]
+        self,
+        source: Source,
+        partition: Partition,
+        is_wanted: Callable[[], bool],
+        tell: Callable[[str], None] = lambda _: None,
     ) -> Future[Loaded | Refused]:
-        """What comes of it; is_wanted: asked while the broker or the storage is away, to give up in time."""
-        return self._thread.submit(self._load, source, partition, is_wanted)
+        """What comes of it. While the broker or the storage is away, `is_wanted` is asked, to give up in
+        time, and `tell` hears why; both on another thread."""
+        return self._thread.submit(self._load, source, partition, is_wanted, tell)
 
     def close(self) -> None:
         """Gives up what is still waiting."""
         self._closed.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, source: Source, partition: Partition, is_wanted: Callable[[], bool]) -> Loaded | Refused:
+    def _load(
+        self,
+        source: Source,
+        partition: Partition,
+        is_wanted: Callable[[], bool],
+        tell: Callable[[str], None],
+    ) -> Loaded | Refused:
         while is_wanted() and not self._closed.is_set():
             try:
                 return self._try(source, partition)
             except (SourceUnavailable, OSError) as error:
                 log.warning("%s/%s can't be loaded yet: %s", *partition, error)
+                tell(str(error))
                 self._closed.wait(RETRY_S)
         return Refused(reason="given up")
 
@@ -59,7 +71,8 @@ class Loader:
         choice = self._choose(partition, source.committed(partition), facts)
         if isinstance(choice, Refuse):
             return Refused(reason=choice.reason)
-        shard = self._make_shard(partition, facts)
+        settings = self.settings
+        shard = self._make_shard(partition, facts, settings)
         if isinstance(choice, Load):
             manifest = choice.checkpoint.manifest
             try:
@@ -70,11 +83,13 @@ class Loader:
                     f"{manifest.software}, can't be carried over into this configuration ({error}); restore "
                     "the one that wrote it, or set another kafka.group to start fresh"
                 )
-            shard.declare(self.settings)
+            alerts = shard.declare(settings)
             position = Position(offset=manifest.next_offset, metadata=manifest.metadata)
+            place = f"partition {partition.partition} of topic {partition.topic}"
             return Loaded(
                 shard=shard, codec=self._make_codec(), facts=facts, position=position, is_fresh=False,
-                notes=(*choice.notes, *notes),
+                settings=settings, alerts=tuple(alerts),
+                notes=(*choice.notes, *(f"{place}: {note}" for note in notes)),
             )  # fmt: skip
         assert isinstance(choice, Fresh)
         offset = choice.start
@@ -84,4 +99,5 @@ class Loader:
         return Loaded(
             shard=shard, codec=self._make_codec(), facts=facts,
             position=Position(offset=offset, metadata=FRESH), is_fresh=True,
+            settings=settings,
         )  # fmt: skip

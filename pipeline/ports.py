@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from pipeline.clients import BrokerError
 from pipeline.records import Alert, Forecasts, Messages, Rejected
 
 
@@ -27,7 +28,7 @@ class Partition(NamedTuple):
     partition: int
 
 
-class SourceError(Exception):
+class SourceError(BrokerError):
     """The source can't go on, and trying again does not help; the text says what to change."""
 
 

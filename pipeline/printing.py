@@ -55,6 +55,8 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
             last = at == len(figures["path"]) - 1
             table.add_row("" if at else name, path, *cells, end_section=last)
     console.print(table)
+    if report["sentence"]:
+        console.print(f"{report['sentence']}.", markup=False, highlight=False, soft_wrap=True)
 
 
 def _format(number: float | None) -> str:

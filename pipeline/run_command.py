@@ -60,8 +60,10 @@ def set_up_log(config: Config) -> None:
         else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
     logging.basicConfig(level=_LEVELS[config.log.level], handlers=[handler], force=True)
-    for chatty in ("kafka", "uvicorn", "fsspec"):
+    for chatty in ("uvicorn", "fsspec"):
         logging.getLogger(chatty).setLevel(max(_LEVELS[config.log.level], logging.WARNING))
+    if config.log.level != "debug":  # repeats every error ten times a second; our own lines say it once
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 @click.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -25,14 +25,18 @@ from pipeline.keeper import Keeper
 from pipeline.loader import Loader
 from pipeline.ports import Emitter, Partition, Position, Source
 from pipeline.readiness import Readiness
-from pipeline.records import Messages, Readings, Rejected
+from pipeline.records import Alert, Messages, Readings, Rejected
 
 POLL_S = 0.05
 TURN_S = 0.25
 """Readings are worked off for so long between two polls: the group expels who does not come back to poll."""
-SLICE = 512
-"""Messages between two looks at the clock: the fewer, the sooner the worker hears; the more, the fuller
-its waves."""
+FEWEST, MOST = 16, 4096
+"""Messages between two looks at the clock: as many as a turn has time for, by what the last ones took. With
+many series they share waves, with few each reading is one."""
+POLL_AGAIN_S = 1.0
+"""Amid a batch; well below any session."""
+FINISH_S = POLL_AGAIN_S + 0.5
+"""A worker that is told to stop ends a batch if it can by then, reckoned from its last poll."""
 HOUSEKEEPING_S = 1.0
 STOP_S = 6.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
@@ -67,12 +71,13 @@ class Runner:
         self._observer, self._readiness, self._selection = parts.observer, parts.readiness, parts.selection
         self._now, self._clock = now, clock
         self._holdings: dict[Partition, Holding] = {}
-        self._kept_house_s = float("-inf")
+        self._kept_house_s = self._polled_s = float("-inf")
         self._settings: Settings | None = None
         self._trained: dict[tuple[Partition, str], Mapping[str, float]] = {}
         self._is_resting = False
         self._backlog: deque[Messages] = deque()
-        """Polled and not yet worked off."""
+        """Polled and not yet worked off; of one partition in order."""
+        self._slice = FEWEST
 
     @property
     def holdings(self) -> Mapping[Partition, Holding]:
@@ -102,9 +107,8 @@ class Runner:
         self._take_assigned(source)
         self._start_loaded(source)
         self._rest_if_full(source)
-        for messages in source.poll(0.0 if self._backlog and self._emitter.has_room else POLL_S):
-            self._backlog += cut(messages, SLICE)
-        self._work_off(is_over)
+        self._poll(source, 0.0 if self._backlog and self._emitter.has_room else POLL_S)
+        self._work_off(source, is_over)
         self._readiness.beat()
         if self._clock() - self._kept_house_s >= HOUSEKEEPING_S:
             self._keep_house(source)
@@ -121,14 +125,22 @@ class Runner:
         for partition in source.take_assigned():
             self._holdings[partition] = holding = Holding(partition=partition)
             self._readiness.hinder_partition(*partition, "its shard is loading")
-            holding.loading = self._loader.load(source, partition, partial(self._is_held, holding))
+            holding.loading = self._loader.load(
+                source, partition, partial(self._is_held, holding), partial(setattr, holding, "waits_for")
+            )
 
     def _is_held(self, holding: Holding) -> bool:
         return self._holdings.get(holding.partition) is holding
 
     def _start_loaded(self, source: Source) -> None:
         for partition, holding in self._holdings.items():
-            if holding.loaded is not None or holding.loading is None or not holding.loading.done():
+            if holding.loaded is not None or holding.loading is None:
+                continue
+            if not holding.loading.done():
+                if holding.waits_for is not None:
+                    self._readiness.hinder_partition(
+                        *partition, f"its shard can't be loaded yet: {holding.waits_for}"
+                    )
                 continue
             loaded = holding.loading.result()
             if isinstance(loaded, Refused):
@@ -143,6 +155,8 @@ class Runner:
                 log.warning("%s", note)
             if not source.start(partition, loaded.position.offset):
                 continue  # it has gone; its drop is on the way
+            if self._is_resting:
+                source.pause(partition)
             holding.loaded, holding.committed = loaded, loaded.position
             holding.next_offset = loaded.position.offset
             # staggered: shards that were loaded together are not copied together
@@ -150,6 +164,9 @@ class Runner:
             holding.told = dict(loaded.shard.counts)
             self._readiness.hinder_partition(*partition, None)
             self._observer.on_assigned(*partition)
+            self._send_alerts(partition, loaded.alerts)
+            if loaded.settings is not self._loader.settings:  # declared since it was loaded
+                self._declare(holding, self._loader.settings)
             self._observer.on_topic(partition.topic, loaded.facts.partitions)
             self._observer.on_firing(*partition, loaded.shard.list_firing())
             log.info("%s/%s reads on at offset %s", *partition, loaded.position.offset)
@@ -173,15 +190,40 @@ class Runner:
 
     # -- readings ----------------------------------------------------------------------------------------
 
-    def _work_off(self, is_over: Callable[[], bool]) -> None:
+    def _poll(self, source: Source, timeout_s: float) -> None:
+        self._backlog += source.poll(timeout_s)
+        self._polled_s = self._clock()
+
+    def _work_off(self, source: Source, is_over: Callable[[], bool]) -> None:
         """What was polled, for a while; state depends on the log alone, so it may stop behind any message."""
-        deadline = self._clock() + TURN_S
+        started = self._clock()
         while self._backlog and not is_over() and self._emitter.has_room:
-            self._process(self._backlog.popleft())
-            if self._clock() >= deadline:
+            head, rest = split(self._backlog.popleft(), self._slice)
+            if len(rest):
+                self._backlog.appendleft(rest)
+            before = self._clock()
+            self._process(head, source, is_over)
+            spent = max(self._clock() - before, 1e-6)
+            if len(head) == self._slice or spent > TURN_S:
+                fitting = int(len(head) * TURN_S / spent)
+                self._slice = min(max(fitting, FEWEST), 2 * self._slice, MOST)
+            if self._clock() - started >= TURN_S:
                 break
 
-    def _process(self, messages: Messages) -> None:
+    def _may_go_on(self, holding: Holding, source: Source, is_over: Callable[[], bool]) -> bool:
+        """Amid a batch: whether to go on with it, once there is room for more. One message can hold minutes
+        of work, longer than the group waits for a poll; whoever stops here leaves it to the next owner."""
+        while not is_over():
+            if self._clock() - self._polled_s < POLL_AGAIN_S and self._emitter.has_room:
+                return True
+            self._rest_if_full(source, is_busy=True)
+            self._poll(source, 0.0 if self._emitter.has_room else POLL_S)
+            self._readiness.beat()
+            if not self._is_held(holding) or not holding.is_running:
+                return False
+        return self._clock() - self._polled_s < FINISH_S
+
+    def _process(self, messages: Messages, source: Source, is_over: Callable[[], bool]) -> None:
         partition = Partition(messages.topic, messages.partition)
         holding = self._holdings.get(partition)
         if holding is None or not holding.is_running:
@@ -193,17 +235,19 @@ class Runner:
         rejected = [*decoded.rejected]
         emitting_s = 0.0
         started = self._clock()
+        holding.is_amid = True
         for outcome in holding.shard.process(decoded.readings):
             self._tell_freed(holding)  # before a wave in which others have the slots
+            if not self._may_go_on(holding, source, is_over):
+                return
             rejected += outcome.rejected
             before = self._clock()
             if outcome.stepped is not None:
                 self._emitter.forecasts(self._selection.take(outcome.stepped))
                 self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
-            if outcome.alerts:
-                self._emitter.alerts(outcome.alerts)
-                self._observer.on_alerts(*partition, outcome.alerts)
+            self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
+        holding.is_amid = False
         self._tell_freed(holding)
         self._observer.on_stage("process", self._clock() - started - emitting_s)
         if rejected:
@@ -241,9 +285,9 @@ class Runner:
 
     # -- now and then ------------------------------------------------------------------------------------
 
-    def _rest_if_full(self, source: Source) -> None:
+    def _rest_if_full(self, source: Source, is_busy: bool = False) -> None:
         """While there is enough to do, or no room for what comes of it, the source rests and polls go on."""
-        is_full = bool(self._backlog) or not self._emitter.has_room
+        is_full = is_busy or bool(self._backlog) or not self._emitter.has_room
         if is_full == self._is_resting:
             return
         self._is_resting = is_full
@@ -270,9 +314,12 @@ class Runner:
             alerts = holding.shard.check_silence(
                 int(self._now() * 1000), not self._backlog and source.read_to_end(partition)
             )
-            if alerts:
-                self._emitter.alerts(alerts)
-                self._observer.on_alerts(*partition, alerts)
+            self._send_alerts(partition, alerts)
+
+    def _send_alerts(self, partition: Partition, alerts: Sequence[Alert]) -> None:
+        if alerts:
+            self._emitter.alerts(alerts)
+            self._observer.on_alerts(*partition, alerts)
 
     def _tell_freed(self, holding: Holding) -> None:
         freed = holding.shard.take_freed()
@@ -297,20 +344,19 @@ class Runner:
         """New declarations enter state at a checkpoint, which stores them: all shards are saved now."""
         for holding in self._holdings.values():
             if holding.is_running:
-                alerts = holding.shard.declare(settings)
-                if alerts:
-                    self._emitter.alerts(alerts)
-                    self._observer.on_alerts(*holding.partition, alerts)
-                self._tell_freed(holding)
-                holding.writing = self._keeper.begin(holding)
+                self._declare(holding, settings)
         self._settings = None
 
+    def _declare(self, holding: Holding, settings: Settings) -> None:
+        self._send_alerts(holding.partition, holding.shard.declare(settings))
+        self._tell_freed(holding)
+        holding.writing = self._keeper.begin(holding)
 
-def cut(messages: Messages, size: int) -> Iterator[Messages]:
-    """Slices of at most `size` messages, in order."""
-    for start in range(0, len(messages), size):
-        part = slice(start, start + size)
-        yield Messages(
+
+def split(messages: Messages, size: int) -> tuple[Messages, Messages]:
+    """The first `size` messages, and the others."""
+    first, others = (
+        Messages(
             topic=messages.topic,
             partition=messages.partition,
             offset=messages.offset[part],
@@ -319,6 +365,9 @@ def cut(messages: Messages, size: int) -> Iterator[Messages]:
             value=messages.value[part],
             headers=messages.headers[part],
         )
+        for part in (slice(0, size), slice(size, None))
+    )
+    return first, others
 
 
 def join_by_message(rejected: Sequence[Rejected]) -> list[Rejected]:

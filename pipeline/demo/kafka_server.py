@@ -1,12 +1,14 @@
 """A real Kafka broker out of Apache Kafka's jars: one KRaft node in a folder of its own.
 
 For tests and benchmarks. `python -m pipeline.demo.kafka_server` fetches the jars (43 MB) with Maven, once;
-after that nothing is downloaded. Needs Java 17 or later.
+after that nothing is downloaded. Needs Java 17 or later; `java` and `mvn` are those of the PATH.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +22,8 @@ VERSION = "4.4.0"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatecast" / f"kafka-{VERSION}"
 HEAP = "-Xmx512m"
 START_S = 60.0  # 3 s on an idle core; a busy machine takes many times that
+JAVA = 17  # the oldest that Kafka 4 runs on
+FETCH_S = 600.0
 
 USER, PASSWORD = "worker", "let-me-in"
 """Who may speak to the listener with SASL. A broker of a test, in a temporary folder, on 127.0.0.1."""
@@ -34,19 +38,42 @@ class ServerError(Exception):
 
 def find_obstacle() -> str | None:
     """Why a broker can't be started here, with the way out; None if it can."""
-    if shutil.which("java") is None:
-        return "no Java: install Java 17 or later, or set KAFKA_BOOTSTRAP to a broker for tests"
+    if why := find_java_obstacle():
+        return f"{why}: install Java {JAVA} or later, or set KAFKA_BOOTSTRAP to a broker for tests"
     if not any(CACHE.glob("kafka_2.13-*.jar")):
         return f"no Kafka in {CACHE}: `make kafka` fetches it with Maven, or set KAFKA_BOOTSTRAP"
     return None
+
+
+@functools.cache
+def find_java_obstacle() -> str | None:
+    """What is wrong with Java here, as in `no Java`; None if a broker runs on it."""
+    if shutil.which("java") is None:
+        return "no Java"
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    found = read_java_version(said)
+    return None if found is None or found >= JAVA else f"Java {found} is too old"
+
+
+def read_java_version(said: str) -> int | None:
+    """The version in what `java -version` says: `"17.0.15"` is 17, `"1.8.0_392"` is 8; None if there is none
+    to be seen, in which case the broker's own log will tell."""
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    return int(found[1]) if found else None
 
 
 def fetch_jars() -> Path:
     """Puts Kafka's jars into the cache folder unless they are there. Raises ServerError."""
     if any(CACHE.glob("kafka_2.13-*.jar")):
         return CACHE
-    if shutil.which("mvn") is None:
-        raise ServerError("expected Maven (mvn) to fetch Kafka's jars, but there is none: install Maven 3")
+    missing = [
+        why for why in (find_java_obstacle(), None if shutil.which("mvn") else "no Maven (mvn)") if why
+    ]
+    if missing:
+        raise ServerError(
+            f"{' and '.join(missing)}: Kafka's jars are fetched by Maven 3 on Java {JAVA} or later "
+            "(Debian: apt-get install openjdk-17-jre-headless maven)"
+        )
     coordinates = (f"org.apache.kafka:kafka_2.13:{VERSION}", _LOGGER)
     dependencies = "".join(
         "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
@@ -64,9 +91,19 @@ def fetch_jars() -> Path:
             f"<dependencies>{dependencies}</dependencies></project>"
         )
         command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]
-        done = subprocess.run([*command, f"-DoutputDirectory={fresh}"], cwd=fresh, check=False)
+        # Without them an index that does not answer is waited for, half an hour a file.
+        command += ["-Daether.connector.connectTimeout=10000", "-Daether.connector.requestTimeout=60000"]
+        try:
+            done = subprocess.run(
+                [*command, f"-DoutputDirectory={fresh}"], cwd=fresh, check=False, timeout=FETCH_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ServerError(f"Maven has not fetched Kafka {VERSION} within {FETCH_S:.0f} s") from error
         if done.returncode:
-            raise ServerError(f"expected Maven to fetch Kafka {VERSION}, but it ended with {done.returncode}")
+            raise ServerError(
+                f"expected Maven to fetch Kafka {VERSION}, but it ended with {done.returncode}; "
+                "its last lines say why (a mirror goes into ~/.m2/settings.xml)"
+            )
         if CACHE.exists():
             shutil.rmtree(CACHE)
         fresh.rename(CACHE)

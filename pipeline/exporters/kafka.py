@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from kafka import errors
 
+from pipeline.clients import BrokerError
 from pipeline.exporters.kafka_delivery import Closed, Delivery, is_too_large
 from pipeline.exporters.kafka_values import (
     CUT_BYTES,
@@ -40,7 +41,7 @@ LostLetter = Callable[[str], None]
 """Called with the reason for each dead letter that was not written, from any thread."""
 
 
-class EmitterError(Exception):
+class EmitterError(BrokerError):
     """Something can't be sent, and trying again does not help; the text says what to change."""
 
 
@@ -70,7 +71,7 @@ class KafkaEmitter:
 
     @property
     def has_room(self) -> bool:
-        """Whether more can be sent without waiting; if not, let the source rest."""
+        """Whether the buffer has room; if not, let the source rest. Two buffers more, and sending waits."""
         return self._delivery.has_room
 
     def prepare(self) -> None:
@@ -80,7 +81,7 @@ class KafkaEmitter:
             self._count_partitions(topic)
 
     def forecasts(self, forecasts: Forecasts) -> None:
-        """Waits while the buffer is full. Raises EmitterError."""
+        """Waits while far more than the buffer is on its way. Raises EmitterError."""
         chosen = select(forecasts, self._emitted)
         if chosen.is_empty:
             return

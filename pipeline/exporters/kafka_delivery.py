@@ -19,6 +19,7 @@ from pipeline.kafka_options import KafkaOptions
 
 RECORD_BYTES = 100  # of a record beside its key, value and headers, in the buffer
 NEVER_MS = 2**31 - 1  # 24 days: what can't be delivered now waits, and sending waits behind it
+OVERFLOW = 3  # buffers full: what looks for room between waves need not wait amid one of 100 000 series
 _WAKE_S = 0.5  # a waiting thread looks so often whether it shall stop
 _BATCH_BYTES = 128 << 10
 _BLOCK_MS = 1_000  # for metadata of a topic
@@ -71,7 +72,7 @@ class Delivery:
 
     @property
     def has_room(self) -> bool:
-        """Whether `send` would not wait."""
+        """Whether the buffer is not full; `send` waits only when that is far behind."""
         return self._out_bytes < self._buffer_bytes
 
     def count_partitions(self, topic: str) -> int:
@@ -96,7 +97,7 @@ class Delivery:
         """
         size = RECORD_BYTES + len(value or b"") + len(key or b"")
         size += sum(len(name) + len(text) for name, text in headers or ())
-        self._wait(lambda: self.has_room, None)
+        self._wait(lambda: self._out_bytes < OVERFLOW * self._buffer_bytes, None)
         future = self._connect().send(topic, value, key=key, headers=headers, partition=partition)
         with self._changed:
             self._out_bytes += size

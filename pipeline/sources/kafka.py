@@ -34,6 +34,7 @@ from pipeline.sources.kafka_rebalance import Listener
 from pipeline.sources.kafka_topics import find_topic_facts
 
 CALL_S = 5.0  # for a question to the broker that somebody waits for
+MISSING_S = 2.0  # a client that has just subscribed, or whose topic is being made, knows it after so long
 _BACKOFF_S = 0.2  # after an error, so that a loop around poll does not spin
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class KafkaSource:
         self._stopped: dict[Partition, str] = {}
         self._lost: dict[Partition, int] = {}
         self._trouble: Trouble | None = Trouble(since_s=clock(), reason="not connected yet")
+        self._knew_topics_s = time.monotonic()
         self.seeks = 0  # by the watchdog
 
     def poll(self, timeout_s: float) -> list[Messages]:
@@ -175,6 +177,7 @@ class KafkaSource:
     def _connect(self) -> GroupConsumer:
         self._ends.forget()
         self._consumer = GroupConsumer(self._options, self._listener)
+        self._knew_topics_s = time.monotonic()
         return self._consumer
 
     def _find_consumer(self) -> GroupConsumer:
@@ -240,13 +243,16 @@ class KafkaSource:
                 f"{self._options.servers}: no connection to the group's broker: {consumer.last_failure}"
             )
         elif missing := consumer.missing_topics:
-            self._note_trouble(
-                f"{self._options.servers} has no topic {', '.join(missing)}: "
-                "make it with `gatecast topics create`, or correct kafka.topics"
-            )
-        elif self._trouble is not None:
-            log.info("connected to %s", self._options.servers)
-            self._trouble = None
+            if time.monotonic() - self._knew_topics_s >= MISSING_S:
+                self._note_trouble(
+                    f"{self._options.servers} has no topic {', '.join(missing)}: "
+                    "make it with `gatecast topics create`, or correct kafka.topics"
+                )
+        else:
+            self._knew_topics_s = time.monotonic()
+            if self._trouble is not None:
+                log.info("connected to %s", self._options.servers)
+                self._trouble = None
 
     def _note_trouble(self, reason: str) -> None:
         since_s = self._trouble.since_s if self._trouble else self._clock()

@@ -10,7 +10,6 @@ long as the listener does, whatever its timeout.
 from __future__ import annotations
 
 import concurrent.futures
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,7 +25,6 @@ from pipeline.kafka_options import KafkaOptions
 from pipeline.ports import Partition, Position
 from pipeline.sources.kafka_records import PartitionRecords
 
-JOIN_S = 1.0  # poll returns nothing while a rebalance lasts, so there is nothing to hurry back for
 FETCH_WAIT_MS = 200  # a partition that is started waits for a fetch in flight: so long at most
 _FETCH_BYTES = 16 << 20  # of one broker in one answer
 _HEARTBEATS = 3  # in a session
@@ -59,6 +57,7 @@ class GroupConsumer:
         self._coordinator = self._consumer._coordinator
         self._manager = self._consumer._manager
         self._consumer._fetcher.PartitionRecords = PartitionRecords
+        self._coordinator._do_join_and_sync_async = _KeptJoin(self._coordinator).run
         self._topics = () if options.pattern else options.topics
         if options.pattern:
             self._consumer.subscribe(pattern=options.pattern, listener=listener)
@@ -66,21 +65,12 @@ class GroupConsumer:
             self._consumer.subscribe(topics=list(options.topics), listener=listener)
 
     def poll(self, timeout_s: float) -> dict[TopicPartition, list[Any]]:
-        """Goes on for up to `JOIN_S` while a rebalance is under way.
-
-        A rebalance that ends between two polls is not applied by kafka-python: at best the next poll begins
-        another one, which all members take part in; at worst (it began with new metadata) the member takes it
-        for done, sends no heartbeats and waits for ever, unless it is told that it has to join.
-        """
-        records = self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)))
-        deadline = time.monotonic() + JOIN_S
-        while self._coordinator._join_task is not None:
+        """Nothing comes while a rebalance lasts, of retained partitions neither."""
+        if self._coordinator._join_task is not None:
+            # It began in an earlier poll and is not applied yet. Where it began with new metadata,
+            # kafka-python would take it for done, and wait in it for ever, without heartbeats.
             self._coordinator.request_rejoin()
-            left_s = deadline - time.monotonic()
-            if records or left_s <= 0:
-                break
-            records = self._consumer.poll(timeout_ms=int(left_s * 1000))
-        return records
+        return self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)))
 
     def close(self, timeout_s: float) -> None:
         self._consumer.close(autocommit=False, timeout_ms=max(0, int(timeout_s * 1000)))
@@ -189,6 +179,27 @@ class GroupConsumer:
         except errors.KafkaTimeoutError:
             return False
         return True
+
+
+class _KeptJoin:
+    """JoinGroup and SyncGroup of one rebalance, whose outcome is kept until it is applied.
+
+    kafka-python drops an outcome that comes between two polls, and begins another rebalance, in which all
+    members take part: between members that work between their polls this went on for minutes.
+    """
+
+    def __init__(self, coordinator: Any) -> None:
+        self._coordinator = coordinator
+        self._join = coordinator._do_join_and_sync_async
+        self._kept: bytes | None = None
+
+    async def run(self) -> bytes:
+        kept, self._kept = self._kept, None
+        # Once applied, the state is another one; so it is after the group has expelled this member.
+        if kept is None or not self._coordinator.rebalance_in_progress():
+            kept = await self._join()
+        self._kept = kept
+        return kept
 
 
 def _list_offsets(positions: Mapping[Partition, Position]) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -52,9 +52,15 @@ class Listener(AsyncConsumerRebalanceListener):
         partitions = sorted(Partition(*each) for each in revoked)
         if self._closing:
             return
-        committed = await self._save([each for each in partitions if each not in self._fresh])
-        self._drop(partitions, committed)
-        log.info("revoked: %s; committed: %s", _name(partitions), _name(committed))
+        # Expelled between JoinGroup and SyncGroup, it hears only now, as a new member. Others may have learnt
+        # on since, and the group would take the commit of this one.
+        strange = self._find_strange()
+        if gone := [each for each in partitions if each in strange]:
+            self._lose(gone)
+        if kept := [each for each in partitions if each not in strange]:
+            committed = await self._save([each for each in kept if each not in self._fresh])
+            self._drop(kept, committed)
+            log.info("revoked: %s; committed: %s", _name(kept), _name(committed))
 
     async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
         if not self._closing:
@@ -63,12 +69,15 @@ class Listener(AsyncConsumerRebalanceListener):
     def check_member(self) -> None:
         """After each poll. A member that is expelled between JoinGroup and SyncGroup joins anew without a
         call of on_partitions_lost, and takes for retained what another one may have owned in between."""
-        consumer = self._find_consumer()
-        member = consumer.member_id
-        strange = sorted(each for each, got_as in self._owned.items() if got_as != member)
+        consumer, strange = self._find_consumer(), self._find_strange()
         if strange and consumer.is_stable:
             self._lose(strange)
             self._take([each for each in strange if consumer.is_assigned(each)])
+
+    def _find_strange(self) -> list[Partition]:
+        """Partitions that were got as a member that the group has expelled since."""
+        member = self._find_consumer().member_id
+        return sorted(each for each, got_as in self._owned.items() if got_as != member)
 
     async def _save(self, partitions: list[Partition]) -> dict[Partition, Position]:
         """Freezes, waits, commits; returns what was committed."""

@@ -73,7 +73,12 @@ def test_report_has_the_keys_of_the_contract(tmp_path: Path, walk: np.ndarray) -
     history = read(write_wide(tmp_path / "a.csv", walk, ["x", "y", "z"]))
     report = run_backtest(history, BacktestOptions(forecasters=("naive", "linear"), horizon=2)).report
     keys = "version files series readings scored_from horizon seed device seconds readings_per_second"
-    assert list(report) == [*keys.split(), "forecasters"]
+    assert list(report) == [*keys.split(), "forecasters", "comparison", "sentence"]
+    row = report["comparison"][0]
+    columns = "a b step difference lower upper dm p won leader verdict"
+    assert list(row) == columns.split()
+    assert (row["a"], row["b"], row["step"]) == ("linear", "naive", 1)
+    assert report["sentence"] is None, "there are no two networks to compare"
     assert (report["version"], report["series"], report["readings"]) == (1, 3, 240)
     linear = report["forecasters"]["linear"]
     assert list(linear) == ["parameters", "seconds", "path", "step"]

@@ -101,6 +101,13 @@ def test_list_has_a_row_for_each(tmp_path: Path, names: dict[tuple[int, int], st
     assert call("list", "--url", tmp_path, "--group", "other").exit_code == 0
 
 
+def test_list_into_a_pipe_folds_nothing(tmp_path: Path, names: dict[tuple[int, int], str]) -> None:
+    result = CliRunner().invoke(main, ["checkpoints", "list", "--url", str(tmp_path)], env={"COLUMNS": None})
+    rows = [line for line in result.stdout.splitlines() if line.startswith("│ plant")]
+    assert len(rows) == 4
+    assert all(TOPIC_ID in row and "123,456" in row for row in rows)
+
+
 def test_list_says_what_is_committed_and_what_is_not_whole(
     tmp_path: Path, names: dict[tuple[int, int], str], broker: StandIn
 ) -> None:

@@ -14,6 +14,7 @@ from forecasters.registry import NAMES
 CADENCE_MS = 3_600_000
 IDS = [f"boiler/{k}/temp" for k in range(7)]
 STEPS = 90
+COMPARED_ANEW = "comparison: other forecasters or steps; starts anew"
 
 
 def make(names: Sequence[str] = NAMES, **changed: float) -> Bank:
@@ -96,7 +97,7 @@ def test_an_added_forecaster_starts_cold_and_the_others_go_on_bit_for_bit() -> N
     old = learn(before)
     new = make(("naive", "linear", "gru", "rnn", "blend"))
     notes = new.load(old.save(), old.signatures())
-    assert notes == ["gru: new, starts cold beside the others"]
+    assert notes == ["gru: new, starts cold beside the others", COMPARED_ANEW]
     results, expected = feed(new, STEPS, STEPS + 60), feed(old, STEPS, STEPS + 60)
     for name in ("naive", "linear", "rnn"):
         assert said(results, new, name) == said(expected, old, name), name
@@ -123,7 +124,7 @@ def test_a_removed_forecaster_is_left_out(learnt: tuple[dict, dict], gone: str) 
     bank = make([n for n in NAMES if n != gone])
     whole = make()
     resume(learnt, whole)
-    assert resume(learnt, bank) == [f"{gone}: no longer asked for, left out"]
+    assert resume(learnt, bank) == [f"{gone}: no longer asked for, left out", COMPARED_ANEW]
     results, expected = feed(bank, STEPS, STEPS + 50), feed(whole, STEPS, STEPS + 50)
     for name in bank.experts:
         assert said(results, bank, name) == said(expected, whole, name), name
@@ -134,17 +135,20 @@ def test_a_removed_forecaster_is_left_out(learnt: tuple[dict, dict], gone: str) 
 
 def test_the_blend_removed_and_added(learnt: tuple[dict, dict]) -> None:
     without = make([n for n in NAMES if n != "blend"])
-    assert resume(learnt, without) == ["blend: no longer asked for, left out"]
+    assert resume(learnt, without) == ["blend: no longer asked for, left out", COMPARED_ANEW]
     feed(without, STEPS, STEPS + 10)
     again = make()
-    assert again.load(without.save(), without.signatures()) == ["blend: new, starts cold beside the others"]
+    assert again.load(without.save(), without.signatures()) == [
+        "blend: new, starts cold beside the others",
+        COMPARED_ANEW,
+    ]
     assert_sensible(again, feed(again, STEPS + 10, STEPS + 70))
 
 
 def test_another_order_of_names_changes_no_forecast(learnt: tuple[dict, dict]) -> None:
     names = ("lstm", "linear", "gru", "blend", "naive", "rnn", "seasonal_naive")
     bank, whole = make(names), make()
-    assert resume(learnt, bank) == []
+    assert resume(learnt, bank) == [COMPARED_ANEW]
     resume(learnt, whole)
     results, expected = feed(bank, STEPS, STEPS + 30), feed(whole, STEPS, STEPS + 30)
     for name in bank.experts:
@@ -188,7 +192,10 @@ def test_more_layers_restart_the_networks_alone(learnt: tuple[dict, dict]) -> No
 @pytest.mark.parametrize("horizon", [2, 9, 60])
 def test_another_horizon_keeps_weights_and_common_steps(learnt: tuple[dict, dict], horizon: int) -> None:
     bank = make(horizon=horizon)
-    assert resume(learnt, bank) == [f"horizon 6 → {horizon}: common steps and weights go on"]
+    assert resume(learnt, bank) == [
+        f"horizon 6 → {horizon}: common steps and weights go on",
+        COMPARED_ANEW,
+    ]
     state, old = bank.save(), learnt[0]
     common = min(horizon, 6)
     for name in bank.nets:
@@ -275,7 +282,7 @@ def test_other_features_restart_what_reads_them(learnt: tuple[dict, dict]) -> No
 def test_everything_at_once(learnt: tuple[dict, dict]) -> None:
     bank = make(("naive", "lstm", "linear", "blend"), horizon=12, hidden=5, chunk=5, pool=40, coverage=0.8)
     notes = resume(learnt, bank)
-    assert len(notes) == 6
+    assert len(notes) == 7
     assert_sensible(bank, feed(bank, STEPS, STEPS + 100))
 
 

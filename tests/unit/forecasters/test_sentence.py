@@ -115,6 +115,11 @@ def test_undecided_for_longer_than_can_be_said() -> None:
             against_naive(lstm=(0.0, 0.01), rnn=(0.1, 0.2)),
             "neither beats the last value (LSTM is no different from it, RNN is undecided against it)",
         ),
+        (
+            against_naive(lstm=(0.18, 0.3), rnn=(-0.1, 0.2)),
+            "whether they beat the last value is undecided (so far LSTM error 18 % below it, "
+            "RNN error 10 % above it)",
+        ),
         (against_naive(lstm=(0.18, 0.01)), "LSTM beats the last value by 18 %"),
         (against_naive(lstm=(-0.18, 0.01)), "LSTM does not beat the last value (is 18 % worse)"),
     ],
