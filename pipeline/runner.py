@@ -308,7 +308,7 @@ class Runner:
                 continue
             lag = source.lag(partition)
             if lag is not None:
-                self._observer.on_lag(*partition, lag)
+                self._observer.on_lag(*partition, lag + self._count_backlog(partition))
             self._observer.on_series(*partition, holding.shard.count_states())
             self._tell_training(holding)
             # the wall clock raises alerts of silence and nothing else
@@ -326,6 +326,10 @@ class Runner:
         freed = holding.shard.take_freed()
         if freed.size:
             self._observer.on_series_left(*holding.partition, freed)
+
+    def _count_backlog(self, partition: Partition) -> int:
+        """Messages that were polled and wait here: to whoever waits for forecasts they are lag as well."""
+        return sum(len(m) for m in self._backlog if (m.topic, m.partition) == partition)
 
     def _tell_training(self, holding: Holding) -> None:
         for name, now in holding.shard.bank.training().items():

@@ -33,7 +33,7 @@ class Observer(Protocol):
         return
 
     def on_lag(self, topic: str, partition: int, records: int) -> None:
-        """Records between the position and the end of the partition."""
+        """Records that no forecast has been made from yet, up to the end of the partition."""
         return
 
     # -- fates of readings -------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ FORECAST_LATENCY = _metric(
 CONSUMER_LAG = _metric(
     "gauge",
     "consumer_lag_records",
-    "Records between the position and the end of an assigned partition.",
+    "Records of an assigned partition that no forecast has been made from yet.",
     "topic",
     "partition",
 )
