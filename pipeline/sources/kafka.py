@@ -239,8 +239,10 @@ class KafkaSource:
         if forbidden := consumer.forbidden_topics:
             self._refuse(errors.TopicAuthorizationFailedError(set(forbidden)))
         if not consumer.is_reachable:
+            failure = consumer.last_failure
             self._note_trouble(
-                f"{self._options.servers}: no connection to the group's broker: {consumer.last_failure}"
+                f"{self._options.servers}: no connection to the group's broker: {failure or 'none yet'}",
+                logging.WARNING if failure else logging.INFO,  # every start waits for it
             )
         elif missing := consumer.missing_topics:
             if time.monotonic() - self._knew_topics_s >= MISSING_S:
@@ -254,10 +256,10 @@ class KafkaSource:
                 log.info("connected to %s", self._options.servers)
                 self._trouble = None
 
-    def _note_trouble(self, reason: str) -> None:
+    def _note_trouble(self, reason: str, level: int = logging.WARNING) -> None:
         since_s = self._trouble.since_s if self._trouble else self._clock()
         if self._trouble is None or self._trouble.reason != reason:
-            log.warning("no readings: %s", reason)
+            log.log(level, "no readings: %s", reason)
         self._trouble = Trouble(since_s=since_s, reason=reason)
 
     def _watch(self, consumer: GroupConsumer) -> None:

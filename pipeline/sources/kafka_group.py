@@ -133,7 +133,8 @@ class GroupConsumer:
 
     @property
     def last_failure(self) -> str:
-        return str(self._consumer._client.last_failure or "no connection")
+        """Why the last attempt to connect failed; empty while none has."""
+        return str(self._consumer._client.last_failure or "")
 
     # Offsets, from the calling thread
 

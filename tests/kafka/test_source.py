@@ -299,7 +299,19 @@ def test_wrong_password_is_one_sentence(options: KafkaOptions, own_server: Kafka
     refused.close(1.0)
 
     welcome = KafkaSource(replace(login, sasl_password=PASSWORD), Handler())
-    welcome.poll(1.0)
-    assert welcome.trouble is not None
-    assert "has no topic" in welcome.trouble.reason
+    reader = Reader(welcome)
+    wait_until(lambda: welcome.trouble is not None and "has no topic" in welcome.trouble.reason, reader)
     welcome.close(5.0)
+
+
+def test_a_start_warns_of_nothing(
+    options: KafkaOptions, source: KafkaSource, make_topic: MakeTopic, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first poll ends before the group's broker is found: it warned of a lost connection."""
+    topic = make_topic(options.topics[0])
+    reader = Reader(source)
+    with caplog.at_level("INFO", logger="pipeline"):
+        source.poll(0.0)
+        wait_until(lambda: reader.owned == {Partition(topic, 0)} and source.trouble is None, reader)
+    ours = [record for record in caplog.records if record.name.startswith("pipeline")]
+    assert [record.getMessage() for record in ours if record.levelname != "INFO"] == []
