@@ -69,18 +69,25 @@ class GroupConsumer:
         """Goes on for up to `JOIN_S` while a rebalance is under way.
 
         A rebalance that ends between two polls is not applied by kafka-python: at best the next poll begins
-        another one, which all members take part in; at worst (it began with new metadata) the member takes it
-        for done, sends no heartbeats and waits for ever, unless it is told that it has to join.
+        another one, which all members take part in (two workers that are busy between their polls can go on
+        like that for ever); at worst (it began with new metadata) the member takes it for done, sends no
+        heartbeats and waits for ever. So its outcome is kept, and the member told that it has to join.
         """
         records = self._consumer.poll(timeout_ms=max(0, int(timeout_s * 1000)))
         deadline = time.monotonic() + JOIN_S
         while self._coordinator._join_task is not None:
-            self._coordinator.request_rejoin()
+            self._keep_join()
             left_s = deadline - time.monotonic()
             if records or left_s <= 0:
                 break
             records = self._consumer.poll(timeout_ms=int(left_s * 1000))
         return records
+
+    def _keep_join(self) -> None:
+        task = self._coordinator._join_task
+        if not isinstance(task, _KeptJoin):
+            self._coordinator._join_task = _KeptJoin(task)
+        self._coordinator.request_rejoin()
 
     def close(self, timeout_s: float) -> None:
         self._consumer.close(autocommit=False, timeout_ms=max(0, int(timeout_s * 1000)))
@@ -189,6 +196,15 @@ class GroupConsumer:
         except errors.KafkaTimeoutError:
             return False
         return True
+
+
+class _KeptJoin:
+    """A future of kafka-python that does not tell that it is done, so that its outcome is taken."""
+
+    is_done = False
+
+    def __init__(self, task: Any) -> None:
+        self.add_callback, self.add_errback = task.add_callback, task.add_errback
 
 
 def _list_offsets(positions: Mapping[Partition, Position]) -> dict[TopicPartition, OffsetAndMetadata]:
