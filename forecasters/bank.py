@@ -242,7 +242,8 @@ class Bank:
         self.timetable["cadence_ms"][slots] = cadence
         self.timetable["season_steps"][slots] = season / cadence
         if self.comparison:
-            self.comparison.add(slots, cadence)
+            # counted from the first reading on: series are added at no certain place of the log
+            self.comparison.add(slots, np.zeros_like(cadence))
         return slots
 
     def remove(self, slots: np.ndarray) -> None:
@@ -375,7 +376,10 @@ class Bank:
 
     def _piece(self, slots: np.ndarray, times: np.ndarray, values: np.ndarray, mask: np.ndarray) -> Result:
         """Readings between two ticks: the shared weights stand still."""
-        self._live += int((self.timetable["step"][slots] < 0).sum())
+        fresh = slots[self.timetable["step"][slots] < 0]
+        self._live += fresh.size
+        if self.comparison and fresh.size:
+            self.comparison.add(fresh, self.timetable["cadence_ms"][fresh])
         num = slots.size
         wave = self.memory.observe(slots, times, values, ~mask)
         places = self.pending.places(wave.step)
@@ -596,6 +600,9 @@ class Bank:
         steps = torch.from_numpy(np.pad(self.timetable["step"][: len(ids)], (0, rows.numel() - len(ids))))
         for name in migration.cold:
             self.models[name].rebuild(rows, steps.to(self.device))
+        if self.comparison and migration.compares_anew:
+            known = np.flatnonzero(self.timetable["step"][: len(ids)] >= 0)
+            self.comparison.add(known, self.timetable["cadence_ms"][known])
         return migration.notes
 
     def _restore(self, state: Mapping[str, Tensor], n: int) -> None:

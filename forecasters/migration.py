@@ -69,6 +69,7 @@ class Migration:
         self.kept = self._compare_forecasters()
         self.cold = [n for n in bank.nets if n not in self.kept] if self.featured else []
         self.mixed_anew = False
+        self.compares_anew = False
         self.newest = state["timetable.step"]
 
         self._move_series()
@@ -267,7 +268,9 @@ class Migration:
                 del self.state[key]
             old = {k: v.clone() for k, v in self.old_state.items() if k.startswith("comparison.")}
             self.state.update(old)
-        elif COMPARING in self.old:
+            return
+        self.compares_anew = True
+        if COMPARING in self.old:
             self.notes.append("comparison: other forecasters or steps; starts anew")
 
     # -- one forecaster ----------------------------------------------------------------------------------
