@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -273,7 +272,7 @@ def _print_table(found: list[Found], committed: Mapping[tuple[str, str, int], Po
             "yes" if manifest else "no", UNKNOWN if committed is None else "yes" if is_committed else "",
         )  # fmt: skip
     console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal:
         console.width = FILE_WIDTH
     console.print(table)
     for one in found:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -37,6 +38,10 @@ class Pool:
     def close(self) -> None:
         """Begins nothing more, and waits for nothing."""
         self._closed = True
+        while not self._calls.empty():
+            with suppress(Empty):
+                if (item := self._calls.get_nowait()) is not None:
+                    item[0].cancel()
         for _ in self._threads:
             self._calls.put(None)
 

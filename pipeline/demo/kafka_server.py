@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 VERSION = "4.4.0"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatecast" / f"kafka-{VERSION}"
+CACHE = Path.home() / ".cache" / "gatecast" / f"kafka-{VERSION}"
 HEAP = "-Xmx512m"
 START_S = 60.0  # 3 s on an idle core; a busy machine takes many times that
 JAVA = 17  # the oldest that Kafka 4 runs on

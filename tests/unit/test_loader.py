@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -119,6 +120,8 @@ def test_close_ends_what_waits(loader: Loader, source: MemorySource) -> None:
     source.is_away = True
     waiting = loader.load(source, PLACE, lambda: True)
     behind: Future[Any] = loader.load(source, PLACE, lambda: True)
+    while not waiting.running():
+        time.sleep(0.001)
     loader.close()
     assert waiting.result(10) == Refused(reason="given up")
     assert behind.cancelled()
