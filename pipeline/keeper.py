@@ -10,13 +10,14 @@ import logging
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 
 import torch
 
 from pipeline.engine.observer import Observer
 from pipeline.engine.shard import Shard
 from pipeline.holdings import Holding
+from pipeline.pool import Pool
 from pipeline.ports import Emitter, Partition, Position, Source, Store
 
 FLUSH_S = 1.0
@@ -46,7 +47,7 @@ class Keeper:
         self._find_store, self._emitter, self._observer = find_store, emitter, observer
         self._interval_s, self._numerics, self._clock = interval_s, numerics, clock
         self._keep, self._daily_days = keep, daily_days
-        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="checkpoint")
+        self._writers = Pool(WRITERS, "checkpoint")
 
     def stagger(self, partition: Partition) -> float:
         """Seconds that a partition's first checkpoint comes before a whole interval has passed."""
@@ -151,7 +152,7 @@ class Keeper:
                 self._note(holding, positions[holding.partition])
 
     def close(self) -> None:
-        self._writers.shutdown(wait=False, cancel_futures=True)
+        self._writers.close()
 
     def _is_saved(self, holding: Holding) -> bool:
         return holding.committed is not None and holding.committed.offset == holding.next_offset

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from pipeline.codec import Codec
 from pipeline.engine.settings import Settings
 from pipeline.engine.shard import Shard
 from pipeline.holdings import Loaded, Refused
+from pipeline.pool import Pool
 from pipeline.ports import Partition, Position, Source, SourceUnavailable, TopicFacts
 from pipeline.store import FRESH, Choice, Fresh, Load, Refuse
 
@@ -31,7 +32,7 @@ class Loader:
         """settings: what is declared of a series now; a shard takes it over when it is loaded."""
         self.settings = settings
         self._choose, self._make_shard, self._make_codec = choose, make_shard, make_codec
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._thread = Pool(1, "load")
         self._closed = threading.Event()
 
     def load(
@@ -48,7 +49,7 @@ class Loader:
     def close(self) -> None:
         """Gives up what is still waiting."""
         self._closed.set()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
 
     def _load(
         self,

@@ -191,7 +191,8 @@ class Runner:
     # -- readings ----------------------------------------------------------------------------------------
 
     def _poll(self, source: Source, timeout_s: float) -> None:
-        self._backlog += source.poll(timeout_s)
+        found = source.poll(timeout_s)  # by itself: it may call `drop`, which makes the backlog anew
+        self._backlog += found
         self._polled_s = self._clock()
 
     def _work_off(self, source: Source, is_over: Callable[[], bool]) -> None:

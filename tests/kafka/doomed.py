@@ -117,8 +117,14 @@ def wrap_join(fate: Fate) -> None:
     BaseCoordinator._process_join_group_response = process_response
 
 
+def hang_writes() -> None:
+    """The storage takes what is written, and never answers."""
+    CheckpointStore.write = lambda *_: time.sleep(3600)  # type: ignore[method-assign,assignment]
+
+
 PLACES: dict[str, Callable[[Fate], None]] = {
     "never": lambda fate: None,
+    "hanging": lambda fate: hang_writes(),
     "before the fresh commit": lambda fate: wrap_commit(fate, is_after=False, is_fresh=True),
     "after the fresh commit": lambda fate: wrap_commit(fate, is_after=True, is_fresh=True),
     "learnt": lambda fate: wrap(KafkaEmitter, "forecasts", fate, is_after=False),

@@ -248,6 +248,21 @@ def test_backlog_of_a_partition_that_goes_is_dropped_and_that_of_others_is_not(r
     assert len(rig.emitter.said) == 3 * SLICE
 
 
+def test_backlog_of_a_partition_that_goes_and_comes_back_is_read_again_from_its_offset(rig: Rig) -> None:
+    rig.assign(0, 1)
+    for partition in (1, 0):
+        rig.source.send(*minutes(0, 4 * SLICE), partition=partition)
+    rig.clock.tick_s = TURN_S
+    rig.turn()
+    rig.source.expel(0)
+    rig.turn()
+    rig.assign(0)
+    rig.turn(9)
+    assert [rig.holding(p).next_offset for p in (0, 1)] == [4 * SLICE] * 2
+    assert rig.state(0) == rig.state(1)
+    assert rig.holding(0).shard.counts["dropped_duplicate"] == 0
+
+
 def test_partition_that_comes_while_the_source_rests_rests_as_well(rig: Rig) -> None:
     rig.assign(0)
     rig.source.send(*minutes(0, 4 * SLICE))
@@ -553,7 +568,10 @@ def test_declarations_that_change_while_a_shard_loads_reach_it(rig: Rig) -> None
     again.turn()
     assert again.holding().loading is not None
     again.holding().loading.result(10)  # type: ignore[union-attr]
+    real, again.source.start = again.source.start, lambda *_: False  # type: ignore[method-assign]
     again.runner.declare(declare_cadence)
+    again.turn()  # what is declared is taken over by all that run
+    again.source.start = real  # type: ignore[method-assign]
     again.turn()
     again.source.send(make_reading(10))
     again.turn()
