@@ -13,7 +13,7 @@ exception send less, so somewhat less arrives). All of them share the machine. P
   quarter behind the warm-up, less one.
 - `load`: `not_taken` readings were left a minute after the load had ended.
 - `lag`: readings that the worker had not taken yet, over all partitions, each sample.
-- `cpu`: share of one core of each process, over the whole run.
+- `cpu`: share of one core of each process, while the load lasts.
 """
 
 from __future__ import annotations
@@ -107,13 +107,13 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
     where = ("--topic", TOPIC, "--bootstrap", server.bootstrap)
     with run(folder / "worker.log", "run", "--config", str(toml)) as worker:
         url = wait_until_ready(worker, folder / "worker.log", options.partitions)
+        started_cpu = find_cpu_s(worker.pid)  # importing takes seconds
         with run(folder / "load.log", *load, *where) as feeder:
             begun_ms = time.time() * 1000
             samples = watch(worker, feeder, url, options.seconds)
-            feeder_cpu = find_cpu_s(feeder.pid)
+            feeder_cpu, worker_cpu = find_cpu_s(feeder.pid), find_cpu_s(worker.pid) - started_cpu
         sent = sum(find_ends(server.bootstrap, TOPIC).values())
         metrics = drain(url, sent)
-        worker_cpu = find_cpu_s(worker.pid)
         stopping = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         status = worker.wait(30)
@@ -193,7 +193,10 @@ def watch(
     samples, begun = Samples(), time.monotonic()
     while (now_s := time.monotonic() - begun) < seconds:
         if worker.poll() is not None or feeder.poll() not in (None, 0):
-            raise SystemExit("soak: the worker or the load has ended before its time")
+            raise SystemExit(
+                f"soak: ended after {now_s:.0f} s: worker {worker.poll()}, load {feeder.poll()} "
+                "(exit status, or minus the signal; None goes on)"
+            )
         metrics = scrape(url)
         samples.at_s.append(round(now_s, 1))
         samples.rss_mb.append(round(find_rss(worker.pid) / MEGABYTE, 1))
