@@ -19,8 +19,10 @@ Shard = tuple[str, int]
 
 WINDOW = 1_000
 """Readings: until so many a plain mean, from then on each new one weighs a thousandth."""
-LARGEST_ERROR = 1e6
-"""In naive one-step errors; what is larger, or not a number, counts as this, so that sums stay finite."""
+LARGEST_ERROR = 1e3
+"""In naive one-step errors; what is larger, or not a number, counts as this. A sensor that rested from its
+first reading on has a scale of next to nothing when it moves at last: unbounded, that one error outweighs all
+other series of the worker for a thousand readings."""
 FLOAT32_MANTISSA_BITS, FLOAT32_BIAS = 23, 127
 
 
