@@ -36,7 +36,8 @@ class Course:
     """One series, oldest first; T' times, of which the last T' - T are still to come.
 
     value `[T']`: NaN where masked; base `[T']`: the last value by then. mean, lower, upper `[T', E]`: what
-    was said `step` steps before about these times, NaN where nothing was; naive `[T']`: the last value of then.
+    was said `step` steps before about these times, NaN where nothing was; naive `[T']`: the last value of
+    then.
     """
 
     forecasters: tuple[str, ...]

@@ -29,7 +29,7 @@ export class Errors {
     this.names = names;
     this.chart?.destroy();
     this.chart = new Chart(byId("errors"), names.map((name) => ({ name, line: lineOf(name) })), {
-      isTime: true, yLabel: "error, in spreads of the series", range: (u, low, high) => [0, Math.max(high * 1.1, 0.01)],
+      isTime: true, yLabel: "error ÷ spread", range: (u, low, high) => [0, Math.max(high * 1.1, 0.01)],
     });
     byId("errors-legend").replaceChildren(
       ...names.map((name) => el("span", { class: "legend-item" }, sample(name), title(name))));

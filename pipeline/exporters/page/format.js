@@ -21,7 +21,8 @@ export function number(value, digits = 4) {
 
 export function percent(share, digits = 1) {
   if (share == null || !Number.isFinite(share)) return NONE;
-  return `${(100 * share).toFixed(digits).replace("-", "−")} %`;
+  const text = (100 * share).toFixed(digits);
+  return `${(Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−")} %`;
 }
 
 export function signedPercent(share, digits = 1) {

@@ -102,16 +102,17 @@ const HELP = [
 
 function renderPairs({ comparison, forecasters }, step) {
   const nets = forecasters.filter((each) => each.recurrent).map((each) => each.name);
-  const wanted = comparison.filter((row) => nets.includes(row.a) && (row.step === step || row.step == null));
+  const wanted = comparison.filter((row) => nets.includes(row.a)
+    && (row.step === step || (row.step == null && row.b !== "naive")));
   setText(byId("compare-scope"), wanted.length
-    ? `Mean error over all series of this worker, ${step} ${step === 1 ? "step" : "steps"} ahead and over the whole path.`
+    ? `Mean error over all series of this worker, ${step} ${step === 1 ? "step" : "steps"} ahead.`
     : "Nothing compared yet: no forecast has met its reading.");
   const ordered = [...wanted].sort((x, y) => (x.b === "naive") - (y.b === "naive") || (x.step == null) - (y.step == null));
   byId("pairs").replaceChildren(...ordered.map(describePair));
 }
 
 function describePair(row) {
-  const where = row.step == null ? "whole path" : `step ${row.step}`;
+  const where = row.step == null ? "all steps" : `${row.step} ${row.step === 1 ? "step" : "steps"} ahead`;
   const better = row.difference <= 0 ? row.a : row.b;
   const isKnown = row.lower != null && row.upper != null;
   const details = [
