@@ -562,6 +562,14 @@ class Bank:
         """Pairs of forecasters that are compared."""
         return self.comparison.pairs if self.comparison else ()
 
+    def series_differences(self, pair: tuple[str, str]) -> npt.NDArray[np.float64]:
+        """`[S]` by slot: mean error over all steps, first of the pair less second, relative to the second;
+        NaN where a step was not scored yet. Raises ValueError where the pair is not compared."""
+        if pair not in self.pairs:
+            raise ValueError(f"pair: expected one of {self.pairs}, got {pair}")
+        assert self.comparison is not None
+        return self.comparison.series_differences(pair)[: len(self.ids)]
+
     def evidence(self) -> Evidence | None:
         """What the comparison knows; None where there is no pair. Some milliseconds; reads only."""
         return None if self.comparison is None else self.comparison.summary()

@@ -71,6 +71,7 @@ class Worker:
             forecasters=bank.names,
             scored_steps=bank.scored,
             trained=bank.nets,
+            parameters={name: bank.parameters(name) for name in bank.names},
             pairs=bank.pairs,
             shown_forecasters=config.shown_forecasters,
             shown_steps=config.shown_steps,

@@ -56,6 +56,20 @@ class ShardBank(Bank[ResultT_co], Protocol[ResultT_co]):
     def series_error(self, forecaster: str) -> Float64Array:
         """[S] by slot: mean error of the series one step ahead, in units of scale; NaN where unknown."""
 
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of forecasters that are compared."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Forecasters."""
+
+    def seconds(self, name: str) -> float:
+        """Time spent in a forecaster."""
+
+    def series_differences(self, pair: tuple[str, str]) -> Float64Array:
+        """[S] by slot: relative difference of mean error, first less second; NaN where unknown."""
+
     def evidence(self) -> Evidence | None:
         """Who forecasts better, as far as this shard knows; None where there is nothing to compare."""
 
