@@ -74,8 +74,8 @@ class StageServer:
             work(self.stage)
 
     def move(self, times: int) -> None:
-        """A slow wave each. The first series is the smoothest: four steps ahead it is missed by most, in units
-        of what it does in one, and so comes first in the list."""
+        """A slow wave each. The first series is the smoothest: four steps ahead it is missed by most, in
+        units of what it does in one, and so comes first in the list."""
 
         def value(row: int, k: int) -> float:
             noise = math.sin(12.9898 * k + 78.233 * row) * 43758.5453 % 1.0 - 0.5
