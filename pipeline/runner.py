@@ -38,9 +38,9 @@ POLL_AGAIN_S = 1.0
 FINISH_S = POLL_AGAIN_S + 0.5
 """A worker that is told to stop ends a batch if it can by then, reckoned from its last poll."""
 HOUSEKEEPING_S = 1.0
-STOP_S = 6.0
+STOP_S = 5.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
-CLOSE_S = 2.0
+CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
