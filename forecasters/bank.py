@@ -37,6 +37,8 @@ Tensor = torch.Tensor
 
 MAX_TICK = 1024
 FIRST_CAPACITY = 64
+GROWTH = 8
+"""Room grows by an eighth: doubled, 10 000 series would take the memory of 16 384."""
 LARGEST_VALUE = 1e37
 """Largest value taken: differences of two such still fit float32."""
 IN_STEP = 0.75
@@ -232,7 +234,8 @@ class Bank:
         free, more = self._free[: len(ids)], max(len(ids) - len(self._free), 0)
         slots = np.array([*free, *range(len(self.ids), len(self.ids) + more)], np.int64)
         if slots.size and slots[-1] >= self.capacity:
-            self._grow(max(2 * self.capacity, FIRST_CAPACITY, int(slots[-1]) + 1))
+            more_room = max(self.capacity // GROWTH, FIRST_CAPACITY)
+            self._grow(max(self.capacity + more_room, int(slots[-1]) + 1))
         self._free = self._free[len(free) :]
         self.ids += [""] * more
         for slot, series in zip(slots, ids, strict=True):
