@@ -14,7 +14,7 @@ from dashboards.thresholds import Thresholds
 
 FOLDER = Path(__file__).parent
 _HEAD = """\
-# Written by `gatecast dashboards build` from dashboards/thresholds.toml and dashboards/alerting: change those.
+# Written by `gatecast dashboards build`. To change: dashboards/thresholds.toml and dashboards/alerting.
 """
 _WIDTH = 110
 
