@@ -218,6 +218,21 @@ ALERT_ACTIVE = _metric(
     "1 while an episode pages, for three minutes at least; 500 series and kinds at most.",
     "site", "area", "owner", "severity", "series", "kind",
 )  # fmt: skip
+ALERT_STARTED = _metric(
+    "gauge",
+    "alert_started_timestamp_seconds",
+    "When an episode of gatecast_alert_active began, by the time of the readings.",
+    "series",
+    "kind",
+)
+ALERT_ENDED = _metric(
+    "gauge",
+    "alert_ended_timestamp_seconds",
+    "When and how an episode ended, while gatecast_alert_active still shows it: for a minute at least.",
+    "series",
+    "kind",
+    "resolution",
+)
 ALERTS = _metric("counter", "alerts_total", "Episodes that began to page.", kind=ALERT_KINDS)
 ALERTS_DROPPED = _metric(
     "counter",
