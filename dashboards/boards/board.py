@@ -15,8 +15,10 @@ SCHEMA = 37
 PROMETHEUS = "prometheus"
 
 
-def begin(uid: str, title: str, description: str, *, hours: int = 6) -> dashboards.Dashboard:
-    """A dashboard without panels."""
+def begin(
+    uid: str, title: str, description: str, *, hours: int = 6, pages_of: str = ""
+) -> dashboards.Dashboard:
+    """A dashboard without panels. pages_of: label matchers of the pages that are marked; none: all."""
     board = (
         dashboards.Dashboard(f"Gatecast: {title}")
         .uid(uid)
@@ -37,29 +39,30 @@ def begin(uid: str, title: str, description: str, *, hours: int = 6) -> dashboar
             .as_dropdown(False)
         )
     )
-    for annotation in _annotations():
+    for annotation in _annotations(pages_of):
         board.annotation(annotation)
     return board
 
 
 def choose(
-    name: str, label: str, query: str, default: str, *, refresh: bool = True, by_number: bool = False
+    name: str, label: str, query: str, default: str, *, by_number: bool = False
 ) -> dashboards.QueryVariable:
     """A variable with the values of a label."""
     sort = dashboard.VariableSort.NUMERICAL_ASC if by_number else dashboard.VariableSort.ALPHABETICAL_ASC
-    when = dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED if refresh else dashboard.VariableRefresh.ON_DASHBOARD_LOAD
     return (
         dashboards.QueryVariable(name)
         .label(label)
         .datasource(DATASOURCE)
         .query({"query": query, "refId": f"{name}-values"})
         .current(dashboard.VariableOption(text=default, value=default, selected=True))
-        .refresh(when)
+        .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(sort)
     )
 
 
-def add_row(board: dashboards.Dashboard, title: str, panels: Sequence[Panel], *, folded: bool = False) -> None:
+def add_row(
+    board: dashboards.Dashboard, title: str, panels: Sequence[Panel], *, folded: bool = False
+) -> None:
     """A row of panels; folded ones are not asked for until somebody opens it."""
     row = dashboards.Row(title)
     if folded:
@@ -70,6 +73,13 @@ def add_row(board: dashboards.Dashboard, title: str, panels: Sequence[Panel], *,
     board.with_row(row)
     for panel in panels:
         board.with_panel(panel)
+
+
+def choose_step() -> dashboards.QueryVariable:
+    """The variable `step`: how many steps ahead."""
+    return choose(
+        "step", "Steps ahead", "label_values(gatecast_forecast_scored_series, step)", "1", by_number=True
+    )
 
 
 def finish(board: dashboards.Dashboard) -> dashboard.Dashboard:
@@ -93,13 +103,13 @@ def _choose_datasource() -> dashboards.DatasourceVariable:
     )
 
 
-def _annotations() -> list[dashboards.AnnotationQuery]:
+def _annotations(pages_of: str) -> list[dashboards.AnnotationQuery]:
     """What happened: pages, restarts of workers, another leader."""
     found = (
         (
             "Pages",
             "red",
-            'max by (series, kind) (gatecast_alert_active{series=~"${series:regex}|"}) == 1',
+            f"max by (series, kind) (gatecast_alert_active{{{pages_of}}}) == 1",
             "{{series}}: {{kind}}",
         ),
         (

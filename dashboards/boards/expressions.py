@@ -1,4 +1,4 @@
-"""Expressions that more than one panel asks for. Fleet figures are made of sums and counts over all workers."""
+"""Expressions that more than one panel asks for. Fleet figures are sums and counts over all workers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ def half_width(select: str) -> str:
 
 
 def verdict(select: str, margin: float) -> str:
-    """1 the first is better, -1 the second, 0.5 no material difference, 0 undecided. The rule is that of the
-    worker: the confidence interval leaves out zero and the difference is material, or lies within the margin."""
+    """1 the first is better, -1 the second, 0.5 no material difference, 0 undecided.
+
+    Better: the confidence interval leaves out zero and the difference is material. No material difference:
+    all of the interval lies within the margin. The worker's own sentence also widens the interval by the
+    spread between its partitions."""
     middle, half = difference(select), half_width(select)
     decided = f"(abs({middle}) > bool ({half})) * (abs({middle}) >= bool {margin:g}) * -sgn({middle})"
     immaterial = f"0.5 * (abs({middle}) + {half} <= bool {margin:g})"

@@ -1,4 +1,4 @@
-"""Panels in one manner: a title that asks or states, a description, a unit, and something sensible when empty.
+"""Panels in one manner: a title that asks or states, a description, a unit, something sensible when empty.
 
 Only options that Grafana 9.4 (schema 37) knows as well as 11 to 13.
 """
@@ -11,15 +11,20 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import (
     barchart,
-    common as common_builders,
-    dashboard as dashboards,
     prometheus,
     stat,
     statetimeline,
     table,
     timeseries,
 )
+from grafana_foundation_sdk.builders import (
+    common as common_builders,
+)
+from grafana_foundation_sdk.builders import (
+    dashboard as dashboards,
+)
 from grafana_foundation_sdk.models import common, dashboard
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 NOTHING_YET = "nothing yet"
@@ -34,9 +39,7 @@ COLORS = {
 }  # fmt: skip
 DASHES: Mapping[str, list[float]] = {"rnn": [10, 6], "naive": [2, 6], "seasonal_naive": [2, 10]}
 
-Panel = (
-    timeseries.Panel | stat.Panel | table.Panel | barchart.Panel | statetimeline.Panel
-)
+Panel = timeseries.Panel | stat.Panel | table.Panel | barchart.Panel | statetimeline.Panel
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +274,9 @@ def draw_states(
     return panel
 
 
-def style(color: str, *, dash: list[float] | None = None, width: int = 2) -> list[dashboard.DynamicConfigValue]:
+def style(
+    color: str, *, dash: list[float] | None = None, width: int = 2
+) -> list[dashboard.DynamicConfigValue]:
     """How one line looks."""
     properties = [
         _property("color", {"mode": "fixed", "fixedColor": color}),
@@ -331,17 +336,8 @@ def _fill(
         target = prometheus.Dataquery().expr(query.expr).ref_id(chr(ord("A") + place)).datasource(DATASOURCE)
         target.legend_format(query.legend or "__auto")
         if query.now or query.as_table:
-            target.instant(True).range(False)
+            target.instant()
         else:
-            target.range(True)
-        table_like = query.as_table
-        target.format(
-            prometheus_format("table") if table_like else prometheus_format("time_series")
-        )
+            target.range()
+        target.format(PromQueryFormat.TABLE if query.as_table else PromQueryFormat.TIME_SERIES)
         panel.with_target(target)
-
-
-def prometheus_format(name: str) -> Any:
-    from grafana_foundation_sdk.models import prometheus as models
-
-    return models.PromQueryFormat(name)
