@@ -14,6 +14,7 @@ from dashboards.boards.expressions import (
     STEP,
     difference,
     half_width,
+    pad,
     quantile,
     verdict,
 )
@@ -138,28 +139,20 @@ def _verdict() -> list[Panel]:
 
 
 def _by_step() -> Panel:
+    middle = f"gatecast_comparison_mean_difference{{{NETS}}}"
+    half = f"gatecast_comparison_confidence_half_width{{{NETS}}}"
     return draw_bars(
         "At which horizon does it matter?",
         "Relative error difference LSTM - RNN by step, with the ends of its confidence interval where there "
-        "is "
-        f"one. Beyond {MARGIN} either way (dashed) it is material.",
+        f"is one. Beyond {MARGIN} either way (dashed) it is material.",
         "percentunit",
         [
-            Query(
-                f"avg by (step) (gatecast_comparison_mean_difference{{{NETS}}})", "difference", as_table=True
-            ),
-            Query(
-                f"avg by (step) (gatecast_comparison_mean_difference{{{NETS}}} - "
-                f"gatecast_comparison_confidence_half_width{{{NETS}}})",
-                "lower",
-                as_table=True,
-            ),
-            Query(
-                f"avg by (step) (gatecast_comparison_mean_difference{{{NETS}}} + "
-                f"gatecast_comparison_confidence_half_width{{{NETS}}})",
-                "upper",
-                as_table=True,
-            ),
+            Query(pad(f"avg by (step) ({part})", "step"), name, as_table=True)
+            for part, name in (
+                (middle, "difference"),
+                (f"{middle} - {half}", "lower"),
+                (f"{middle} + {half}", "upper"),
+            )
         ],
         by="step",
         names={"Value #A": "difference", "Value #B": "lower end", "Value #C": "upper end"},
@@ -307,11 +300,7 @@ def _why(t: Thresholds) -> list[Panel]:
             "input: where it falls below a hundredth, the network can't learn from what was before.",
             "percentunit",
             [
-                Query(
-                    f'avg by (lag) (gatecast_training_gradient_reach_ratio{{forecaster="{name}"}})',
-                    name,
-                    as_table=True,
-                )
+                Query(pad(f'avg by (lag) ({REACH}{{forecaster="{name}"}})', "lag"), name, as_table=True)
                 for name in ("rnn", "lstm")
             ],
             by="lag",

@@ -43,3 +43,8 @@ def rate_sum(metric: str, by: str = "") -> str:
 def quantile(share: float, metric: str, by: str = "") -> str:
     labels = f"{by}, le" if by else "le"
     return f"histogram_quantile({share:g}, sum by ({labels}) (rate({metric}_bucket[{RATE}])))"
+
+
+def pad(expr: str, label: str) -> str:
+    """With a zero before numbers of one digit: Grafana sorts bars by the letters of their label."""
+    return f'label_replace({expr}, "{label}", "0$1", "{label}", "([0-9])")'

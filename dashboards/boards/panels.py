@@ -163,24 +163,18 @@ def list_rows(
     panel = (
         table.Panel()
         .show_header(True)
+        .with_transformation(_transform("filterFieldsByName", include={"names": list(columns)}))
         .with_transformation(
-            dashboard.DataTransformerConfig(
-                id_val="organize",
-                options={
-                    "excludeByName": {},
-                    "indexByName": {name: place for place, name in enumerate(columns)},
-                    "renameByName": {name: said for name, said in columns.items() if name != said},
-                    "includeByName": {name: True for name in columns},
-                },
+            _transform(
+                "organize",
+                excludeByName={},
+                indexByName={name: place for place, name in enumerate(columns)},
+                renameByName={name: said for name, said in columns.items() if name != said},
             )
         )
         .no_value("none")
         .thresholds(_thresholds((), GREY))
     )
-    # Grafana 9.4 does not know includeByName: the labels that any scrape brings are hidden by name
-    for name in ("Time", "__name__", "instance", "job", "topic", "partition", "alertstate"):
-        if name not in columns:
-            panel.override_by_name(name, [_property("custom.hidden", True)])
     if sort_by is not None:
         panel.sort_by([common_builders.TableSortByFieldState().display_name(sort_by).desc(True)])
     if link is not None:
@@ -218,17 +212,16 @@ def draw_bars(
         )
         .tooltip(common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI))
         .thresholds(_thresholds(lines, base))
-        .with_transformation(dashboard.DataTransformerConfig(id_val="joinByField", options={"byField": by}))
+        .with_transformation(_transform("joinByField", byField=by, mode="outer"))
         .with_transformation(
-            dashboard.DataTransformerConfig(
-                id_val="organize",
-                options={
-                    "excludeByName": {"Time": True, **{f"Time {k}": True for k in range(1, 9)}},
-                    "indexByName": {by: 0},
-                    "renameByName": dict(names or {}),
-                },
+            _transform(
+                "organize",
+                excludeByName={"Time": True, **{f"Time {k}": True for k in range(1, 9)}},
+                indexByName={by: 0},
+                renameByName=dict(names or {}),
             )
         )
+        .with_transformation(_transform("sortBy", fields={}, sort=[{"field": by}]))
         .no_value(NOTHING_YET)
     )
     if lines:
@@ -299,6 +292,10 @@ def shade(below: str) -> list[dashboard.DynamicConfigValue]:
 def hide_line() -> list[dashboard.DynamicConfigValue]:
     """The lower end of a band."""
     return [_property("custom.lineWidth", 0)]
+
+
+def _transform(id: str, **options: Any) -> dashboard.DataTransformerConfig:
+    return dashboard.DataTransformerConfig(id_val=id, options=options)
 
 
 def _property(name: str, value: Any) -> dashboard.DynamicConfigValue:
