@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric as Family
 from forecasters.verdict import Evidence
 from pipeline.exporters import catalogue
 from pipeline.exporters.active_alerts import ActiveAlerts
-from pipeline.exporters.quality import Quality
+from pipeline.exporters.quality import Quality, QualityFigures
 from pipeline.exporters.samples import Table
 from pipeline.exporters.shown import ShownSeries
 from pipeline.exporters.standing import Standing
@@ -267,6 +267,11 @@ class MetricsExporter:
         with self._lock:
             self._add(catalogue.CHECKPOINTS, 1)
             self._add(catalogue.CHECKPOINT_FAILURES, 1)
+
+    def figures(self) -> QualityFigures:
+        """The quality metrics as numbers."""
+        with self._lock:
+            return self._quality.figures()
 
     # -- the collector -----------------------------------------------------------------------------------
 
