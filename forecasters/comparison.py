@@ -10,6 +10,7 @@ running mean of its series, for the share of series won.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
@@ -107,6 +108,11 @@ class Comparison:
             self.standings.take(closed)
 
     # -- what it says ------------------------------------------------------------------------------------
+
+    def copy(self) -> Comparison:
+        """As it stands now, to be read in another thread while this one goes on: a few megabytes at 10 000
+        series, a millisecond or two."""
+        return copy.deepcopy(self)
 
     def summary(self) -> Evidence:
         """What is known now. Reads only; some milliseconds, for the page and the exporter, not for waves."""

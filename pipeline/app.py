@@ -27,7 +27,9 @@ from pipeline.exporters.prometheus import MetricsExporter, register_process
 from pipeline.issued import Selection
 from pipeline.kafka_options import EmitterOptions, KafkaOptions, take_kafka_options
 from pipeline.keeper import Keeper
+from pipeline.live.view import LiveView
 from pipeline.loader import Loader
+from pipeline.overview import Overview
 from pipeline.ports import Emitter, Partition, Position, TopicFacts
 from pipeline.readiness import Readiness
 from pipeline.runner import Runner, RunnerParts
@@ -81,6 +83,7 @@ class Worker:
             now=now,
         )
         self.readiness = Readiness()
+        self.view = LiveView(self.metrics.figures, now=now)
         emitted = EmitterOptions(
             format=config.forecasts.format,
             steps=config.sent_steps,
@@ -97,12 +100,16 @@ class Worker:
             metrics=self.metrics,
             readiness=self.readiness,
             selection=selection,
+            view=self.view,
             find_store=self.find_store,
             numerics=self._numerics,
             now=now,
         )
         self.source = KafkaSource(self.kafka, self.runner)
         self.series_list = SeriesList(self.runner)
+        self.overview = Overview(
+            self.view, self.readiness, horizon=bank.horizon, champion=config.forecasters.champion, now=now
+        )
         self.server = HttpServer(
             read_http_options(config),
             Providers(
@@ -110,6 +117,7 @@ class Worker:
                 readiness=self.readiness,
                 series=self.series_list.all,
                 one_series=self.series_list.one,
+                overview=self.overview.describe,
             ),
         )
 
@@ -189,6 +197,7 @@ def build_runner(
     metrics: MetricsExporter,
     readiness: Readiness,
     selection: Selection,
+    view: LiveView,
     find_store: Callable[[str], CheckpointStore],
     numerics: dict[str, str | int],
     now: Callable[[], float],
@@ -209,6 +218,7 @@ def build_runner(
         observer=metrics,
         readiness=readiness,
         selection=selection,
+        view=view,
     )
     return Runner(parts, now=now)
 

@@ -22,6 +22,7 @@ from pipeline.engine.settings import Settings
 from pipeline.holdings import Holding, Refused
 from pipeline.issued import Selection, find_scores
 from pipeline.keeper import Keeper
+from pipeline.live.view import LiveView
 from pipeline.loader import Loader
 from pipeline.ports import Emitter, Partition, Position, Source
 from pipeline.readiness import Readiness
@@ -55,6 +56,7 @@ class RunnerParts:
     observer: Observer
     readiness: Readiness
     selection: Selection
+    view: LiveView | None = None
 
 
 class Runner:
@@ -69,6 +71,7 @@ class Runner:
     ) -> None:
         self._loader, self._keeper, self._emitter = parts.loader, parts.keeper, parts.emitter
         self._observer, self._readiness, self._selection = parts.observer, parts.readiness, parts.selection
+        self._view = parts.view
         self._now, self._clock = now, clock
         self._holdings: dict[Partition, Holding] = {}
         self._kept_house_s = self._polled_s = float("-inf")
@@ -118,6 +121,11 @@ class Runner:
         else:
             self._declare_all(self._settings)
         self._keeper.finish(source, self._holdings.values())
+        self._show()
+
+    def _show(self) -> None:
+        if self._view is not None:
+            self._view.look(self._holdings)
 
     # -- partitions come and go --------------------------------------------------------------------------
 
@@ -220,6 +228,7 @@ class Runner:
             self._rest_if_full(source, is_busy=True)
             self._poll(source, 0.0 if self._emitter.has_room else POLL_S)
             self._readiness.beat()
+            self._show()
             if not self._is_held(holding) or not holding.is_running:
                 return False
         return self._clock() - self._polled_s < FINISH_S
@@ -308,7 +317,8 @@ class Runner:
                 continue
             lag = source.lag(partition)
             if lag is not None:
-                self._observer.on_lag(*partition, lag + self._count_backlog(partition))
+                holding.lag = lag + self._count_backlog(partition)
+                self._observer.on_lag(*partition, holding.lag)
             self._observer.on_series(*partition, holding.shard.count_states())
             self._tell_training(holding)
             # the wall clock raises alerts of silence and nothing else
@@ -321,6 +331,8 @@ class Runner:
         if alerts:
             self._emitter.alerts(alerts)
             self._observer.on_alerts(*partition, alerts)
+            if self._view is not None:
+                self._view.hear(alerts)
 
     def _tell_freed(self, holding: Holding) -> None:
         freed = holding.shard.take_freed()

@@ -18,6 +18,7 @@ from pipeline.engine.sensor_alerts import SensorAlerts
 from pipeline.engine.series import NO_CADENCE, NO_SLOT
 from pipeline.engine.settings import SeriesSettings, Settings
 from pipeline.engine.silence import Silence
+from pipeline.engine.survey import Survey
 from pipeline.placement import find_partition
 from pipeline.records import Alert, Int64Array, Readings, Rejected
 
@@ -93,6 +94,11 @@ class Shard(Generic[ResultT]):
         self.silence = Silence(options.alerts, table, self.lives, self._find_settings)
 
     @property
+    def settings(self) -> Settings:
+        """What is declared of the series, by id."""
+        return self._settings
+
+    @property
     def clock_ms(self) -> int:
         """The shard clock; far in the past before the first reading."""
         return self.intake.clock_ms
@@ -160,6 +166,21 @@ class Shard(Generic[ResultT]):
             "heard": heard_ms,
             "firing": [alert.kind for alert in self.list_firing() if alert.series == series],
         }
+
+    def survey(self) -> Survey:
+        """How all series stand now, as copies that stay as they are while the shard goes on."""
+        table = self.intake.table
+        places = table.places
+        states = self.lives.find_states(self.silence.find_stale(self.clock_ms))
+        return Survey(
+            ids=table.ids,
+            slot=table.columns["slot"][places],
+            state=states[places],
+            accepted=self.lives.accepted[places],
+            heard_ms=self.lives.heard_ms[places],
+            warm_readings=self.options.life.warm_readings,
+            num_retired=self.lives.num_retired,
+        )
 
     def list_firing(self) -> list[Alert]:
         """Alerts that fire now, as after a load: for who shows them, not to be sent again."""

@@ -53,6 +53,7 @@ class Providers:
     readiness: Readiness
     series: Callable[[], object]
     one_series: Callable[[str], object | None]
+    overview: Callable[[], object]
 
 
 class Endpoints:
@@ -68,6 +69,7 @@ class Endpoints:
             Route("/metrics", self._metrics),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
+            Route("/api/v1/overview", self._overview),
             Route("/api/v1/series", self._series),
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: self._failed})
@@ -97,6 +99,10 @@ class Endpoints:
                 {"topic": one.topic, "partition": one.partition, "reason": one.reason} for one in obstacles
             ]
         return _json(request, answer, 503 if obstacles else 200)
+
+    def _overview(self, request: Request) -> Response:
+        self._demand(request)
+        return _json(request, self._from.overview())
 
     def _series(self, request: Request) -> Response:
         self._demand(request)

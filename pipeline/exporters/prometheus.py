@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from pipeline.exporters import catalogue
 from pipeline.exporters.active_alerts import ActiveAlerts
-from pipeline.exporters.quality import Quality
+from pipeline.exporters.quality import Quality, QualityFigures
 from pipeline.exporters.samples import Table
 from pipeline.records import Alert, Float64Array, Int64Array, Scores
 
@@ -214,6 +214,11 @@ class MetricsExporter:
         with self._lock:
             self._add(catalogue.CHECKPOINTS, 1)
             self._add(catalogue.CHECKPOINT_FAILURES, 1)
+
+    def figures(self) -> QualityFigures:
+        """The quality metrics as numbers."""
+        with self._lock:
+            return self._quality.figures()
 
     # -- the collector -----------------------------------------------------------------------------------
 
