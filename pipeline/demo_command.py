@@ -33,11 +33,9 @@ HOST = "127.0.0.1"
     type=click.IntRange(0, 65_535),
     default=8000,
     show_default=True,
-    help="Of the page; 0: a free one.",
+    help="Of the page; 0: a free one",
 )
-@click.option(
-    "--for", "for_s", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds."
-)
+@click.option("--for", "for_s", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds")
 @table_options
 def demo(
     data: str | None,

@@ -23,7 +23,7 @@ def run_broker(brokers: int = 1) -> Iterator[str]:
     Raises RuntimeError if the library made no cluster.
     """
     # The cluster belongs to this client, and ends with it.
-    # Its log is quiet: it would complain of each request that it does not know, such as for settings of topics.
+    # Its log is quiet: it complains of each kind of request that it does not know.
     owner = AdminClient({"test.mock.num.brokers": brokers, "bootstrap.servers": "unused", "log_level": QUIET})
     try:
         found = owner.list_topics(timeout=10).brokers.values()

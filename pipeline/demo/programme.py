@@ -1,6 +1,6 @@
-"""What a demonstration plays: a stretch of history at once, so that nothing is cold, then the rest at its pace.
+"""What a demonstration plays: a stretch of history at once, then the rest at its pace.
 
-No event time ever passes the present.
+So nothing is cold when it is live. No event time ever passes the present.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,8 +33,8 @@ MOST_HISTORY = 200_000
 """Readings of history, beyond which a large demonstration has to begin with fewer steps."""
 FAULTS_PER_HOUR = 60.0
 SEED = 17
-"""Of the plant. Chosen so that within a minute of the show a sensor shifts, one sends bad quality and one falls
-silent; a test holds it."""
+"""Of the plant. Chosen so that within a minute of the show a sensor shifts, one sends bad quality and one
+falls silent; a test holds it."""
 HOLD_S, FEWEST_HOLD_STEPS = 30.0, 5
 """An alert ends after so long without anything new, by the clock of who looks at it."""
 
@@ -79,7 +78,7 @@ class PlantProgramme:
             f"{format_duration(CADENCE_MS)}, days of {format_duration(SEASON_STEPS * CADENCE_MS)}, "
             "a fault every minute or so"
         )
-        self.notes = ()
+        self.notes: tuple[str, ...] = ()
 
     def config(self, folder: Path) -> dict[str, dict[str, Any]]:
         path = folder / "series.csv"

@@ -1,4 +1,4 @@
-"""A demonstration from its first line to its last: the live screen, or plain lines where there is no terminal."""
+"""A demonstration from its first line to its last: a live screen, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class Show:
         return self._live or nullcontext()
 
     def tell(self) -> None:
-        self.overview = overview = self._stage.worker.overview.describe()
+        overview: Overview = self._stage.worker.overview.describe()
+        self.overview = overview
         self._mark_first(overview)
         for alert in reversed(overview["alerts"]):  # the oldest first
             self._hear(alert)

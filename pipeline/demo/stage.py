@@ -44,7 +44,8 @@ class Task(threading.Thread):
 
     def __init__(self, name: str, run: Callable[[], None]) -> None:
         super().__init__(name=name, daemon=True)
-        self._do, self._error = run, None
+        self._do = run
+        self._error: BaseException | None = None
 
     def run(self) -> None:
         try:
@@ -52,7 +53,7 @@ class Task(threading.Thread):
         except Ended:
             return
         except BaseException as error:
-            self._error: BaseException | None = error
+            self._error = error
 
     def check(self) -> None:
         if self._error is not None:
