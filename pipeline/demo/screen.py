@@ -22,9 +22,9 @@ STATE_STYLES = {"firing": "bold red", "resolved": "green", "noted": "dim"}
 def show_worker(overview: Overview, heading: Sequence[str], width: int) -> RenderableType:
     """The whole screen: heading, states, forecasters, sentence, alerts."""
     parts: list[RenderableType] = [Text(heading[0], style="bold"), *(Text(line) for line in heading[1:])]
-    parts += [Text(""), Text(say_states(overview))]
+    parts += [Text(""), Text(say_states(overview)), Text("")]
     if overview["forecasters"]:
-        parts += [show_forecasters(overview, width)]
+        parts += [show_forecasters(overview, width), Text("")]
     parts += [Text(f"{overview['sentence']}.", style="bold"), Text(""), show_alerts(overview)]
     return Group(*parts)
 
@@ -45,16 +45,17 @@ def show_forecasters(overview: Overview, width: int) -> Table:
     """A row for each forecaster: its figures at some steps, the series it wins, and where it leads."""
     steps = choose_steps(overview["steps"], 3 if width >= WIDE else 2)
     table = Table(box=None, pad_edge=False, title_justify="left")
-    table.add_column("forecaster")
+    table.add_column("\nforecaster", no_wrap=True)
     for step in steps:
-        for heading, _ in FIGURES:
-            table.add_column(f"{heading} {step}", justify="right")
-    table.add_column("wins", justify="right")
-    table.add_column("leads at")
+        for at, (heading, _) in enumerate(FIGURES):
+            above = "" if at else f"step {step}"
+            table.add_column(f"{above}\n{heading}", justify="right", no_wrap=True)
+    table.add_column("series\nwon", justify="right")
+    table.add_column("leads at\nsteps")
     for each in overview["forecasters"]:
         figures = [each["steps"][str(step)][key] for step in steps for _, key in FIGURES]
         won = "" if each["won"] is None else f"{each['won']:.0%}"
-        leads = say_steps(list_led(overview, each["name"]))
+        leads = ", ".join(map(str, list_led(overview, each["name"])))
         style = "bold" if each["recurrent"] else ""
         table.add_row(each["name"], *map(format_figure, figures), won, leads, style=style)
     return table
@@ -71,10 +72,6 @@ def list_led(overview: Overview, name: str) -> list[int]:
     nets = {each["name"] for each in overview["forecasters"] if each["recurrent"]}
     rows = [row for row in overview["comparison"] if {row["a"], row["b"]} <= nets]
     return [row["step"] for row in rows if row["leader"] == name and row["step"] is not None]
-
-
-def say_steps(steps: Sequence[int]) -> str:
-    return ", ".join(map(str, steps))
 
 
 def format_figure(number: float | None) -> str:

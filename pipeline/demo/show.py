@@ -20,6 +20,9 @@ from pipeline.feed_options import hold_sigterm
 
 REFRESH_S = 0.5
 PLAIN_EVERY_S = 10.0
+LIVE = "live"
+CAUGHT_UP = 2
+"""Messages of lag; the newest round may be on its way."""
 MEMORY = "broker in memory, for this demo only: nothing is kept at the end"
 
 
@@ -41,10 +44,10 @@ class Show:
         self._marks: dict[str, float] = {}
         self._fired = self._resolved = 0
         self.overview: Overview | None = None
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def open(self) -> AbstractContextManager[Any]:
         """The live screen, or nothing."""
-        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         if self._live is None:
             for line in (self._programme.title, MEMORY, *self._programme.notes):
                 self._print(line)
@@ -82,13 +85,11 @@ class Show:
 
     def _heading(self) -> list[str]:
         stage = self._stage
-        pace = "history first, so that nothing is cold"
-        if stage.is_live:
-            pace = "live"
+        pace = "live" if LIVE in self._marks else "history first, so that nothing is cold"
         if stage.is_played:
             pace = "the file has come to its end"
         return [
-            f"Gatecast demo, {self._passed_s:.0f} s: {pace}. Page: {stage.worker.server.url}   Ctrl-C ends",
+            f"Gatecast demo, {self._passed_s:.0f} s: {pace}. Page: {stage.worker.server.url} · Ctrl-C ends",
             self._programme.title,
             MEMORY,
         ]
@@ -100,7 +101,7 @@ class Show:
         )
         seen = {
             "first forecast scored": scored,
-            "live": self._stage.is_live and overview["lag"] is not None and overview["lag"] <= 1,
+            LIVE: self._stage.is_live and overview["lag"] is not None and overview["lag"] <= CAUGHT_UP,
             "first alert": any(alert["state"] == "firing" for alert in overview["alerts"]),
         }
         for what, is_there in seen.items():
