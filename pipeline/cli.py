@@ -167,6 +167,10 @@ OUT_FILE = click.Path(dir_okay=False, writable=True)
 @click.option("--device", help="auto, cpu or cuda. [default: auto]")
 @click.option("--json", "json_path", type=OUT_FILE, metavar="OUT", help="Write all figures as JSON.")
 @click.option("--forecasts", type=OUT_FILE, metavar="OUT.parquet", help="Write every forecast.")
+@click.option("--report", type=OUT_FILE, metavar="OUT.html", help="Write a page with figures and pictures.")
+@click.option(
+    "--plots", type=click.Path(file_okay=False), metavar="DIR", help="Write the pictures as PNG files."
+)
 @table_options
 @debug_option
 def backtest(
