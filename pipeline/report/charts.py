@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 
 from forecasters.reach import NOTICEABLE, Reach
 from pipeline.report.looks import DASHES, LIGHT, find_colour
-from pipeline.report.record import Recorder, Track
+from pipeline.report.record import Track
 
 Report = Mapping[str, Any]
 
@@ -50,22 +50,21 @@ def draw_tracks(figure: Figure, tracks: Sequence[Track], names: Sequence[str]) -
     _put_legend(figure, axes[0])
 
 
-def draw_errors(figure: Figure, report: Report, units: str) -> None:
+def draw_errors(figure: Figure, report: Report) -> None:
     left, right = figure.subplots(1, 2)
     for name, figures in report["forecasters"].items():
         steps = [int(step) for step in figures["step"]]
         style = {"color": find_colour(name), "ls": DASHES.get(name, "-"), "label": name}
         left.plot(steps, _column(figures, "mae"), **style)
         right.plot(steps, _column(figures, "skill"), **style)
-    left.set(xlabel="steps ahead", ylabel=f"mean absolute error ({units})")
+    left.set(xlabel="steps ahead", ylabel="mean absolute error")
     left.set_ylim(bottom=0)
     right.set(xlabel="steps ahead", ylabel="skill")
     right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     _put_legend(figure, left)
 
 
-def draw_calibration(figure: Figure, report: Report, recorder: Recorder) -> None:
-    promised = recorder.coverage
+def draw_calibration(figure: Figure, report: Report, promised: float) -> None:
     left, right = figure.subplots(1, 2)
     for name, figures in report["forecasters"].items():
         steps = [int(step) for step in figures["step"]]
@@ -79,7 +78,7 @@ def draw_calibration(figure: Figure, report: Report, recorder: Recorder) -> None
     left.set_ylim(min(low, promised - 0.05), min(max(high, promised + 0.05), 1.0))
     left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     left.set(xlabel="steps ahead", ylabel="values inside")
-    right.set(xlabel="steps ahead", ylabel=f"width of the interval ({recorder.units})")
+    right.set(xlabel="steps ahead", ylabel="width of the interval")
     right.set_ylim(bottom=0)
     _put_legend(figure, left)
 
@@ -123,8 +122,8 @@ def draw_reach(figure: Figure, reach: Mapping[str, Reach]) -> None:
     for name, found in reach.items():
         ax.semilogy(found.inputs.numpy(), color=find_colour(name), label=name, marker=".", ms=4)
     ax.axhline(NOTICEABLE, color=LIGHT["ink"], ls=(0, (2, 2)), lw=1)
-    ax.set(xlabel="readings ago", ylabel="share of the newest reading's gradient")
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set(xlabel="readings ago", ylabel="share of the newest reading's")
+    ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
     _put_legend(figure, ax)
 
 

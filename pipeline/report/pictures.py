@@ -46,20 +46,21 @@ def list_pictures(report: Report, recorder: Recorder) -> list[Picture]:
             Picture(
                 name="error-by-step",
                 title="Error by step",
-                explanation="Mean absolute error of forecasts so many steps ahead, and the share of it "
-                "that a forecaster saves over repeating the last value (skill; below 0 it does worse).",
+                explanation=f"Mean absolute error of forecasts so many steps ahead, in {recorder.units}, "
+                "and the share of it that a forecaster saves over repeating the last value (skill; below "
+                "0 it does worse).",
                 num_rows=1,
-                draw=lambda figure: charts.draw_errors(figure, report, recorder.units),
+                draw=lambda figure: charts.draw_errors(figure, report),
             )
         )
     pictures.append(
         Picture(
             name="calibration",
             title="Calibration",
-            explanation="How many values lay inside their interval, and how wide it had to be for that. "
-            "The dashed line is what was promised.",
+            explanation="How many values lay inside their interval, and how wide it had to be for that, in "
+            f"{recorder.units}. The dashed line is what was promised.",
             num_rows=1,
-            draw=lambda figure: charts.draw_calibration(figure, report, recorder),
+            draw=lambda figure: charts.draw_calibration(figure, report, recorder.coverage),
         )
     )
     over_time = recorder.find_errors()
@@ -88,7 +89,7 @@ def _list_evidence(report: Report, recorder: Recorder) -> list[Picture]:
                 name="comparison",
                 title=f"{pair[0]} against {pair[1]}",
                 explanation=f"Difference of their errors by step, relative to {pair[1]}, with the 95 % "
-                f"confidence sequence: left of 0 {pair[0]} is better. Hollow: too few readings for one.",
+                f"confidence sequence: below 0 {pair[0]} is better. Hollow: too few readings for one.",
                 num_rows=1,
                 draw=lambda figure: charts.draw_comparison(figure, rows),
             )

@@ -20,7 +20,7 @@ from pipeline.histories import History
 from pipeline.issued import find_scores
 from pipeline.records import Float64Array, Int64Array
 
-SHOWN_SERIES = 8
+SHOWN_SERIES = 4
 """Of the first series of the files so many are drawn."""
 SHOWN_STEPS = 200
 """Of their grid, up to the end: more are not told apart in a picture."""
