@@ -24,6 +24,7 @@ from forecasters.standings import Standings
 from forecasters.verdict import TIE, Evidence
 
 Tensor = torch.Tensor
+Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 CLIP = 8.0
@@ -128,6 +129,15 @@ class Comparison:
             bucket_ms=buckets.bucket_ms,
             left_out=buckets.late + buckets.ahead,
         )
+
+    def recent(self, step: int) -> tuple[Ints, Floats]:
+        """Times `[W]` (epoch milliseconds, oldest first) and mean losses `[W, E]`, in units of scale, of the
+        newest buckets of a scored step. Buckets without a target are left out, and the times counted back
+        from the newest one as if there were none. Raises ValueError for a step that is not scored."""
+        standings = self.standings
+        loss_WE = standings.window(standings.steps.index(step))
+        newest = standings.newest * self.buckets.bucket_ms
+        return newest - np.arange(len(loss_WE))[::-1] * self.buckets.bucket_ms, loss_WE
 
     def _series_won(self) -> Ints:
         """`[3, P, C]` series by pair and step: won by the first, by the second, by neither (TIE)."""

@@ -24,9 +24,12 @@ from pipeline.exporters.exposition import expose
 from pipeline.exporters.http import HttpOptions, HttpServer, Providers
 from pipeline.exporters.kafka import KafkaEmitter
 from pipeline.exporters.prometheus import MetricsExporter, register_process
+from pipeline.exporters.quality import label_steps
 from pipeline.issued import Selection
 from pipeline.kafka_options import EmitterOptions, KafkaOptions, take_kafka_options
 from pipeline.keeper import Keeper
+from pipeline.live.answers import Answers
+from pipeline.live.tracks import Tracks
 from pipeline.live.view import LiveView
 from pipeline.loader import Loader
 from pipeline.overview import Overview
@@ -34,7 +37,6 @@ from pipeline.ports import Emitter, Partition, Position, TopicFacts
 from pipeline.readiness import Readiness
 from pipeline.runner import Runner, RunnerParts
 from pipeline.series_file import SeriesFile, read_series_file
-from pipeline.series_list import SeriesList
 from pipeline.sources.kafka import KafkaSource
 from pipeline.store import CheckpointStore, Choice, choose, describe_numerics, open_store
 
@@ -83,7 +85,9 @@ class Worker:
             now=now,
         )
         self.readiness = Readiness()
-        self.view = LiveView(self.metrics.figures, now=now)
+        shown = dict.fromkeys([*bank.nets, config.forecasters.champion])
+        tracks = Tracks(bank.names, list(shown), label_steps(bank.scored))
+        self.view = LiveView(self.metrics.figures, tracks, now=now)
         emitted = EmitterOptions(
             format=config.forecasts.format,
             steps=config.sent_steps,
@@ -106,18 +110,20 @@ class Worker:
             now=now,
         )
         self.source = KafkaSource(self.kafka, self.runner)
-        self.series_list = SeriesList(self.runner)
         self.overview = Overview(
             self.view, self.readiness, horizon=bank.horizon, champion=config.forecasters.champion, now=now
         )
+        self.answers = Answers(self.runner, self.view, champion=config.forecasters.champion)
         self.server = HttpServer(
             read_http_options(config),
             Providers(
                 metrics=partial(expose, self.registry),
                 readiness=self.readiness,
-                series=self.series_list.all,
-                one_series=self.series_list.one,
                 overview=self.overview.describe,
+                series=self.answers.list_series,
+                one_series=self.answers.describe_series,
+                errors=self.answers.describe_errors,
+                networks=self.answers.describe_networks,
             ),
         )
 

@@ -28,6 +28,10 @@ class Partition(NamedTuple):
     partition: int
 
 
+class QuestionError(ValueError):
+    """A question over HTTP can't be answered as it was asked; the text says what was expected."""
+
+
 class SourceError(BrokerError):
     """The source can't go on, and trying again does not help; the text says what to change."""
 

@@ -255,6 +255,8 @@ class Runner:
             if outcome.stepped is not None:
                 self._emitter.forecasts(self._selection.take(outcome.stepped))
                 self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
+                if self._view is not None:
+                    self._view.see(partition, outcome.stepped)
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
         holding.is_amid = False
@@ -332,7 +334,7 @@ class Runner:
             self._emitter.alerts(alerts)
             self._observer.on_alerts(*partition, alerts)
             if self._view is not None:
-                self._view.hear(alerts)
+                self._view.hear(partition, alerts)
 
     def _tell_freed(self, holding: Holding) -> None:
         freed = holding.shard.take_freed()

@@ -12,7 +12,7 @@ import torch
 
 from pipeline.engine.engine import Bank, Engine, Wave
 from pipeline.engine.intake import Intake, run_clock
-from pipeline.engine.lives import HOUR_MS, Lives
+from pipeline.engine.lives import HOUR_MS, STATES, Lives
 from pipeline.engine.options import ShardOptions
 from pipeline.engine.sensor_alerts import SensorAlerts
 from pipeline.engine.series import NO_CADENCE, NO_SLOT
@@ -147,20 +147,29 @@ class Shard(Generic[ResultT]):
         """Ids of all series."""
         return self.intake.table.ids
 
+    def find_slot(self, series: str) -> int | None:
+        """Of a series in the bank; None where it is not known, or has no cadence yet."""
+        at = self.intake.table.find(series)
+        slot = NO_SLOT if at < 0 else int(self.intake.table.columns["slot"][at])
+        return None if slot == NO_SLOT else slot
+
     def describe(self, series: str) -> dict[str, object] | None:
         """What is known of one series, in plain values; None where it is not known here."""
         at = self.intake.table.find(series)
         if at < 0:
             return None
         columns, declared = self.intake.table.columns, self._find_settings(series)
+        states = self.lives.find_states(self.silence.find_stale(self.clock_ms))
         accepted, heard_ms = int(self.lives.accepted[at]), int(self.lives.heard_ms[at])
         return {
             "series": series,
             "name": declared.name,
             "unit": declared.unit,
             "labels": dict(declared.labels),
+            "state": STATES[states[at]],
             "cadence_ms": int(columns["cadence_ms"][at]) or None,
             "season_ms": int(columns["season_ms"][at]),
+            "mode": "by_exception" if columns["by_exception"][at] else "sampled",
             "readings_learned": accepted,
             "readings_needed": max(self.options.life.warm_readings - accepted, 0),
             "heard": heard_ms,

@@ -1,7 +1,7 @@
 """Where the thread that moves readings leaves what the page shows, and the server's threads find it.
 
 The runner calls `see`, `hear` and `look`; they return at once and raise nothing. The rest is for other
-threads. While nobody asks, no snapshot is taken.
+threads. While nobody asks, nothing is copied but the recent course of some series (`tracks`).
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from forecasters import Result
+from forecasters.recall import Recall, recall
 from pipeline.engine.shard import SteppedWave
 from pipeline.exporters.quality import QualityFigures
 from pipeline.holdings import Holding
-from pipeline.live.snapshots import Snapshot, Spent, take_snapshot
+from pipeline.live.networks import NetworkCopies, Networks
+from pipeline.live.snapshots import Snapshot, Spent, take_bank, take_snapshot
+from pipeline.live.tracks import MOST_AT_ONCE, Key, Tracks
 from pipeline.ports import Partition
 from pipeline.records import Alert
 
@@ -37,11 +41,14 @@ class LiveView:
     def __init__(
         self,
         quality: Callable[[], QualityFigures],
+        tracks: Tracks,
         *,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._quality, self._now, self._clock = quality, now, clock
+        self.tracks = tracks
+        self._networks = Networks(clock)
         self._taken = threading.Condition()
         self._snapshot: Snapshot | None = None
         self._taken_s = self._asked_s = self._turned_s = float("-inf")
@@ -56,11 +63,15 @@ class LiveView:
 
     def see(self, partition: Partition, stepped: SteppedWave[Result]) -> None:
         """A wave that was stepped."""
+        self.tracks.add(partition, stepped)
 
-    def hear(self, alerts: Sequence[Alert]) -> None:
-        """Alerts as they are sent."""
+    def hear(self, partition: Partition, alerts: Sequence[Alert]) -> None:
+        """Alerts as they are sent; who opens the page next will ask for their series."""
         with self._taken:
             self._alerts.extend(alerts)
+        for alert in alerts[-MOST_AT_ONCE:]:
+            if alert.state == "firing":
+                self.tracks.want(partition, alert.series)
 
     def look(self, holdings: Mapping[Partition, Holding]) -> None:
         """Once a turn of the runner: takes a snapshot where one is due."""
@@ -69,6 +80,8 @@ class LiveView:
         self._spent.see(holdings.values())
         if not self._pace or now_s - self._pace[-1][0] >= 1.0:
             self._count(holdings, now_s)
+        self.tracks.find_wanted(partial(_remember, holdings, self.tracks))
+        self._networks.look(holdings)
         if now_s - self._asked_s > ASKED_S or now_s - self._taken_s < self._pause_s:
             return
         snapshot = take_snapshot(
@@ -89,6 +102,7 @@ class LiveView:
         totals = {partition: _count_readings(each) for partition, each in running.items()}
         self._read += sum(total - self._counted.get(at, total) for at, total in totals.items())
         self._counted = totals
+        self.tracks.forget(running)
         self._pace.append((now_s, self._read))
 
     def _find_rate(self) -> float:
@@ -107,6 +121,10 @@ class LiveView:
                 self._taken.wait_for(lambda: self._taken_s >= asked_s, WAIT_S)
             return self._snapshot
 
+    def networks(self) -> NetworkCopies | None:
+        """Copies of the networks, at most half a minute old; waits a while for the first."""
+        return self._networks.ask()
+
     def alerts(self) -> list[Alert]:
         """The newest first: what was sent since the start, and what fires since before."""
         with self._taken:
@@ -115,6 +133,15 @@ class LiveView:
         older = [a for s in snapshot.shards for a in s.firing if a.id not in known] if snapshot else []
         ordered = sorted([*older, *sent], key=lambda alert: alert.time)
         return ordered[: -MAX_ALERTS - 1 : -1]
+
+
+def _remember(holdings: Mapping[Partition, Holding], tracks: Tracks, key: Key) -> tuple[int, Recall] | None:
+    partition, series = key
+    holding = holdings.get(partition)
+    slot = None if holding is None or holding.loaded is None else holding.shard.find_slot(series)
+    if holding is None or slot is None:
+        return None
+    return slot, recall(take_bank(holding), slot, tracks.shown, tracks.steps)
 
 
 def _count_readings(holding: Holding) -> int:
