@@ -76,7 +76,7 @@ def demo(
 
 
 def check_port(port: int) -> None:
-    """Before anything takes time. Raises OSError, its text being all there is to say."""
+    """Before anything takes time. Raises click.ClickException where it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -85,4 +85,5 @@ def check_port(port: int) -> None:
             why, way_out = error.strerror or str(error), "name another with --port, or 0 for a free one"
             if error.errno == errno.EADDRINUSE:
                 why = "something listens there already, perhaps another demo"
-            raise OSError(f"expected port {port} of {HOST} to be free, but {why}; {way_out}") from error
+            sentence = f"expected port {port} of {HOST} to be free, but {why}; {way_out}"
+            raise click.ClickException(sentence) from error

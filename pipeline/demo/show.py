@@ -71,6 +71,7 @@ class Show:
         if overview is None:
             return self._print("ended before anything was forecast")
         if self._live is None and overview["forecasters"]:
+            self._print(say_progress(overview))
             self._console.print(show_forecasters(overview, self._console.width))
         marks = ", ".join(f"{what} after {seconds:.1f} s" for what, seconds in self._marks.items())
         self._print(

@@ -113,8 +113,8 @@ def test_a_port_in_use_is_one_sentence() -> None:
         result = call("--port", port)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"gatecast: expected port {port} of 127.0.0.1 to be free, but something listens there already, perhaps "
-        "another demo; name another with --port, or 0 for a free one\n"
+        f"gatecast: expected port {port} of 127.0.0.1 to be free, but something listens there already, "
+        "perhaps another demo; name another with --port, or 0 for a free one\n"
     )
 
 
