@@ -26,7 +26,7 @@ def show_worker(overview: Overview, heading: Sequence[str], width: int) -> Rende
     if overview["forecasters"]:
         parts += [show_forecasters(overview, width), Text("")]
     parts += [Text(f"{overview['sentence']}.", style="bold"), Text(""), show_alerts(overview)]
-    return Group(*parts)
+    return Group(*parts, Text(""))  # a terminal shows ^C where the cursor is: not behind a full line
 
 
 def say_states(overview: Overview) -> str:

@@ -122,7 +122,7 @@ class Show:
             self._print(say_alert(alert))
 
     def _print(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(Text(line), soft_wrap=not self._console.is_terminal)
 
 
 def run_show(programme: Programme, port: int, for_s: float | None, started_s: float) -> None:
