@@ -7,29 +7,29 @@ from collections.abc import Iterable
 from typing import Any
 
 LIGHT = {
-    "ink": "#1b1f24",
-    "muted": "#5b6572",
-    "grid": "#d9dee4",
-    "rnn": "#0b6bcb",
-    "lstm": "#c4460a",
-    "gru": "#7a3fb5",
-    "blend": "#1a7f52",
-    "linear": "#8a6d00",
+    "ink": "#16212b",
+    "muted": "#4f5d6b",
+    "grid": "#e3e7eb",
+    "rnn": "#c44e00",
+    "lstm": "#0067a5",
+    "gru": "#8a4a82",
+    "blend": "#00734f",
+    "linear": "#7a6400",
     "seasonal_naive": "#8f5a78",
-    "naive": "#6b7683",
+    "naive": "#6f7a85",
 }
-"""Also the colours of PNGs. Each but once: in an SVG a colour is the name of its variable."""
+"""Those of the live page; also of PNGs. Each but once: in an SVG a colour is the name of its variable."""
 DARK = {
-    "ink": "#e6e8eb",
-    "muted": "#9aa5b1",
-    "grid": "#333b45",
-    "rnn": "#5aa9ff",
-    "lstm": "#ff9a5c",
-    "gru": "#c99bff",
-    "blend": "#4cc38a",
-    "linear": "#d9b93b",
+    "ink": "#e8edf2",
+    "muted": "#a6b3bf",
+    "grid": "#29343e",
+    "rnn": "#ff9e4a",
+    "lstm": "#56b4e9",
+    "gru": "#d9a0d3",
+    "blend": "#3fd0a0",
+    "linear": "#e0c847",
     "seasonal_naive": "#d69ab8",
-    "naive": "#9ea9b6",
+    "naive": "#97a3ae",
 }
 DASHES = {"naive": "--", "seasonal_naive": ":", "linear": "-."}
 """So that lines can be told apart without colours; the networks and their blend are solid."""
