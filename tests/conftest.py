@@ -21,7 +21,7 @@ def data_folder() -> Path:
     folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(
-            f"no data sets: GATECAST_TEST_DATA is {given or 'not set'} and {folder} is no folder; it takes one "
-            "with ETTh1.csv and ETTm1.csv in ett/ (github.com/zhouhaoyi/ETDataset)"
+            f"no data sets: GATECAST_TEST_DATA is {given or 'not set'} and {folder} is no folder; it "
+            "needs one with ETTh1.csv and ETTm1.csv in ett/ (github.com/zhouhaoyi/ETDataset)"
         )
     return folder
