@@ -139,6 +139,23 @@ class Comparison:
         newest = standings.newest * self.buckets.bucket_ms
         return newest - np.arange(len(loss_WE))[::-1] * self.buckets.bucket_ms, loss_WE
 
+    def series_loss(self, name: str) -> npt.NDArray[np.float64]:
+        """`[S]` by slot: mean loss of a forecaster at the first step, in units of scale; NaN: unknown."""
+        mean = self.fields["loss"][:, self.standings.names.index(name), 0].double() / UNIT
+        known = self.fields["targets"][:, 0] > 0
+        loss: npt.NDArray[np.float64] = torch.where(known, mean, float("nan")).cpu().numpy()
+        return loss
+
+    def series_differences(self, pair: tuple[str, str]) -> npt.NDArray[np.float64]:
+        """`[S]` by slot: relative difference of mean losses over the path; NaN where a step is not known."""
+        first, second = (self.standings.names.index(name) for name in pair)
+        loss_SQ2 = self.fields["loss"][:, [first, second]].double().cpu().numpy().transpose(0, 2, 1)
+        path_S2 = np.einsum("sqe,q->se", loss_SQ2, self.standings.path_Q)
+        known = (self.fields["targets"].cpu().numpy() > 0).all(1) & (path_S2[:, 1] > 0)
+        share: npt.NDArray[np.float64] = np.full(len(path_S2), np.nan)
+        share[known] = path_S2[known, 0] / path_S2[known, 1] - 1.0
+        return share
+
     def _series_won(self) -> Ints:
         """`[3, P, C]` series by pair and step: won by the first, by the second, by neither (TIE)."""
         live = np.flatnonzero(self.buckets.cadence_ms > 0)

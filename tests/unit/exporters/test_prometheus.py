@@ -98,6 +98,8 @@ def test_names_are_unique_and_each_metric_is_exported(exported):
 def test_closed_label_sets_start_at_0(exported):
     scraped = exported.scrape()
     for metric in CATALOGUE:
+        if metric is catalogue.SERIES_QUALITY:
+            continue  # of series that are shown
         for label, words in metric.known.items():
             suffix = {"histogram": "_count", "summary": "_count"}.get(metric.kind, "")
             shown = {
