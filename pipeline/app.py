@@ -27,7 +27,7 @@ from pipeline.exporters.prometheus import MetricsExporter, register_process
 from pipeline.exporters.quality import label_steps
 from pipeline.globs import Globs
 from pipeline.issued import Selection
-from pipeline.kafka_options import EmitterOptions, take_kafka_options
+from pipeline.kafka_options import EmitterOptions, KafkaOptions, take_kafka_options
 from pipeline.keeper import Keeper
 from pipeline.live.answers import Answers
 from pipeline.live.tracks import Tracks
@@ -53,10 +53,13 @@ class Worker:
     Raises ConfigError where the configuration can't be carried out.
     """
 
-    def __init__(self, config: Config, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, config: Config, *, kafka: KafkaOptions | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        """kafka: how to reach the broker where that is more than section `kafka` can say."""
         self.config = config
         try:
-            self.kafka = take_kafka_options(config.kafka)
+            self.kafka = kafka or take_kafka_options(config.kafka)
             self.codec_options = read_codec_options(config)
             self.shard_options = read_shard_options(config)
             bank = build_bank(config, config.forecasters.seed)
