@@ -1,7 +1,8 @@
-"""For the image's HEALTHCHECK: exit status 0 if the worker in this container says at /readyz that it is ready.
+"""For the image's HEALTHCHECK: exit status 0 if the worker in this container says that it is ready.
 
-Prints what it says otherwise, for `docker inspect`. Reads the same variables as the worker for its port and for
-whether that speaks TLS; a certificate is not checked, as it names the host and not this loopback address.
+Prints what `/readyz` says otherwise, for `docker inspect`. Reads the same variables as the worker for its
+port and for whether that speaks TLS; a certificate is not checked, as it names the host and not this loopback
+address.
 """
 
 import http.client

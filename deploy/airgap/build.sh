@@ -49,9 +49,12 @@ build_debian() {
       echo "deb http://deb.debian.org/debian-security bookworm-security main"
     }
   } > "$folder/etc/apt/sources.list"
-  # No lists of packages, no documents. Java's package expects the folder of manual pages.
-  rm -rf "$folder"/var/cache/apt/archives/*.deb "$folder"/var/lib/apt/lists/* "$folder"/usr/share/doc/* \
+  # As Debian's own slim image: no lists, archives, documents or translations, now and in what is installed later.
+  printf 'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\n' > "$folder/etc/apt/apt.conf.d/slim"
+  printf 'path-exclude=/usr/share/%s/*\n' doc man locale > "$folder/etc/dpkg/dpkg.cfg.d/slim"
+  rm -rf "$folder"/var/cache/apt/* "$folder"/var/lib/apt/lists/* "$folder"/usr/share/doc/* \
     "$folder"/usr/share/man/* "$folder"/usr/share/locale/* "$folder"/var/log/*.log
+  # Java's package looks for the folder of manual pages.
   mkdir -p "$folder/usr/share/man/man1"
   tar --directory "$folder" --create . | docker import --change 'CMD ["bash"]' - gatecast-debian:bookworm
   rm -rf "$folder"

@@ -1,8 +1,8 @@
 """A mailbox that shows the mails of the demo, in Mailpit's place: SMTP on port 1025, pages on port 8025.
 
-Takes every mail, keeps the newest 500 in memory and sends none on. Answers the two requests of Mailpit's API that
-are of use here: `GET /api/v1/messages` (newest first) and `GET /api/v1/message/ID`; `/` is a page for people.
-`mailbox.py readyz` is the health check: exit status 0 if the pages answer.
+Takes every mail, keeps the newest 500 in memory and sends none on. Answers the two requests of Mailpit's API
+that are of use here: `GET /api/v1/messages` (newest first) and `GET /api/v1/message/ID`; `/` is a page for
+people. `mailbox.py readyz` is the health check: exit status 0 if the pages answer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ mails: deque[dict[str, Any]] = deque(maxlen=KEPT)
 class Inbox:
     """What aiosmtpd calls for each mail."""
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         message = message_from_bytes(envelope.original_content or b"", policy=policy.default)
         mails.appendleft(describe(message, envelope))
         print(f"mail to {', '.join(envelope.rcpt_tos)}: {message['subject']}", flush=True)
