@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from forecasters.blend import Blend
@@ -27,11 +28,13 @@ from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
 from forecasters.migration import Migration
 from forecasters.pending import Pending
+from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
 from forecasters.registry import BLEND, BUILDERS, NAMES, Context
 from forecasters.signatures import describe
 from forecasters.steps import interpolation, scored_steps
 from forecasters.timetable import SETTLED, Timetable
+from forecasters.verdict import Evidence
 
 Tensor = torch.Tensor
 
@@ -546,6 +549,29 @@ class Bank:
             told[name] = {"applied": applied - clipped, "clipped": clipped, "skipped": skipped}
             told[name].update(norm=norm, loss=loss)
         return told
+
+    def series_error(self, forecaster: str) -> npt.NDArray[np.float64]:
+        """`[S]` by slot: mean |error| one step ahead, in units of scale; NaN where nothing was scored, empty
+        where nothing is compared. Waits for the device."""
+        if self.comparison is None:
+            return np.empty(0)
+        return self.comparison.series_loss(forecaster)[: len(self.ids)]
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of forecasters that are compared."""
+        return self.comparison.pairs if self.comparison else ()
+
+    def evidence(self) -> Evidence | None:
+        """What the comparison knows; None where there is no pair. Some milliseconds; reads only."""
+        return None if self.comparison is None else self.comparison.summary()
+
+    def reach(self, forecaster: str, slots: npt.NDArray[np.int64]) -> Reach:
+        """Gradient reach of a recurrent forecaster over these series, see `reach.recent_reach`. Raises
+        ValueError where none of them has enough history."""
+        model = self.models[forecaster]
+        assert isinstance(model, Recurrent)
+        return recent_reach(model, torch.from_numpy(slots))
 
     def bytes_per_series(self) -> dict[str, int]:
         """Bytes of state per series by part."""

@@ -123,6 +123,13 @@ class Comparison:
             left_out=buckets.late + buckets.ahead,
         )
 
+    def series_loss(self, name: str) -> npt.NDArray[np.float64]:
+        """`[S]` by slot: mean loss of a forecaster at the first step, in units of scale; NaN: unknown."""
+        mean = self.fields["loss"][:, self.standings.names.index(name), 0].double() / UNIT
+        known = self.fields["targets"][:, 0] > 0
+        loss: npt.NDArray[np.float64] = torch.where(known, mean, float("nan")).cpu().numpy()
+        return loss
+
     def _series_won(self) -> Ints:
         """`[3, P, C]` series by pair and step: won by the first, by the second, by neither (TIE)."""
         live = np.flatnonzero(self.buckets.cadence_ms > 0)

@@ -24,6 +24,7 @@ from pipeline.exporters.exposition import expose
 from pipeline.exporters.http import HttpOptions, HttpServer, Providers
 from pipeline.exporters.kafka import KafkaEmitter
 from pipeline.exporters.prometheus import MetricsExporter, register_process
+from pipeline.globs import Globs
 from pipeline.issued import Selection
 from pipeline.kafka_options import EmitterOptions, take_kafka_options
 from pipeline.keeper import Keeper
@@ -33,6 +34,7 @@ from pipeline.readiness import Readiness
 from pipeline.runner import Runner, RunnerParts
 from pipeline.series_file import SeriesFile, read_series_file
 from pipeline.series_list import SeriesList
+from pipeline.showcase import Showcase, ShowcaseOptions
 from pipeline.sources.kafka import KafkaSource
 from pipeline.store import CheckpointStore, Choice, choose, describe_numerics, open_store
 
@@ -69,6 +71,10 @@ class Worker:
             forecasters=bank.names,
             scored_steps=bank.scored,
             trained=bank.nets,
+            pairs=bank.pairs,
+            shown_forecasters=config.shown_forecasters,
+            shown_steps=config.shown_steps,
+            champion=config.forecasters.champion,
             topics=() if self.kafka.pattern else self.kafka.topics,
             software={
                 "version": version("gatecast"),
@@ -94,6 +100,7 @@ class Worker:
             metrics=self.metrics,
             readiness=self.readiness,
             selection=selection,
+            showcase=Showcase(self.read_showcase_options(), bank.names, time.monotonic),
             find_store=self.find_store,
             numerics=self._numerics,
             now=now,
@@ -173,6 +180,17 @@ class Worker:
     def make_codec(self) -> Codec:
         return build_codec(self.codec_options)
 
+    def read_showcase_options(self) -> ShowcaseOptions:
+        config, globs = self.config, Globs(self.config.metrics.watch)
+        return ShowcaseOptions(
+            forecasters=config.shown_forecasters,
+            steps=config.shown_steps,
+            max_series=config.metrics.max_series,
+            # asks the series file as it is by then
+            is_watched=lambda series: bool(globs.find(series) or self.series_file.profile(series).watch),
+            champion=config.forecasters.champion,
+        )
+
     def make_settings(self) -> Settings:
         """What is declared of a series as the series file says now, whatever becomes of it later."""
         return partial(read_settings, self.config, self.series_file)
@@ -186,6 +204,7 @@ def build_runner(
     metrics: MetricsExporter,
     readiness: Readiness,
     selection: Selection,
+    showcase: Showcase,
     find_store: Callable[[str], CheckpointStore],
     numerics: dict[str, str | int],
     now: Callable[[], float],
@@ -206,6 +225,7 @@ def build_runner(
         observer=metrics,
         readiness=readiness,
         selection=selection,
+        showcase=showcase,
     )
     return Runner(parts, now=now)
 

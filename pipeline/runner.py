@@ -26,6 +26,8 @@ from pipeline.loader import Loader
 from pipeline.ports import Emitter, Partition, Position, Source
 from pipeline.readiness import Readiness
 from pipeline.records import Alert, Messages, Readings, Rejected
+from pipeline.showcase import Showcase
+from pipeline.teller import Teller
 
 POLL_S = 0.05
 TURN_S = 0.25
@@ -55,6 +57,7 @@ class RunnerParts:
     observer: Observer
     readiness: Readiness
     selection: Selection
+    showcase: Showcase
 
 
 class Runner:
@@ -69,11 +72,12 @@ class Runner:
     ) -> None:
         self._loader, self._keeper, self._emitter = parts.loader, parts.keeper, parts.emitter
         self._observer, self._readiness, self._selection = parts.observer, parts.readiness, parts.selection
+        self._showcase = parts.showcase
         self._now, self._clock = now, clock
+        self._teller = Teller(parts.observer, parts.showcase, clock)
         self._holdings: dict[Partition, Holding] = {}
         self._kept_house_s = self._polled_s = float("-inf")
         self._settings: Settings | None = None
-        self._trained: dict[tuple[Partition, str], Mapping[str, float]] = {}
         self._is_resting = False
         self._backlog: deque[Messages] = deque()
         """Polled and not yet worked off; of one partition in order."""
@@ -168,7 +172,9 @@ class Runner:
             if loaded.settings is not self._loader.settings:  # declared since it was loaded
                 self._declare(holding, self._loader.settings)
             self._observer.on_topic(partition.topic, loaded.facts.partitions)
-            self._observer.on_firing(*partition, loaded.shard.list_firing())
+            firing = loaded.shard.list_firing()
+            self._observer.on_firing(*partition, firing)
+            self._showcase.hear(firing)
             log.info("%s/%s reads on at offset %s", *partition, loaded.position.offset)
 
     def freeze(self, partition: Partition) -> Future[Position] | None:
@@ -187,6 +193,8 @@ class Runner:
             self._readiness.hinder_partition(*partition, None)
             if holding is not None and holding.loaded is not None:
                 self._observer.on_revoked(*partition)
+                self._showcase.forget(partition)
+                self._teller.forget(partition)
 
     # -- readings ----------------------------------------------------------------------------------------
 
@@ -246,6 +254,9 @@ class Runner:
             if outcome.stepped is not None:
                 self._emitter.forecasts(self._selection.take(outcome.stepped))
                 self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
+                shown = self._showcase.take(partition, outcome.stepped)
+                if shown is not None:
+                    self._observer.on_shown(*partition, shown)
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
         holding.is_amid = False
@@ -310,7 +321,7 @@ class Runner:
             if lag is not None:
                 self._observer.on_lag(*partition, lag + self._count_backlog(partition))
             self._observer.on_series(*partition, holding.shard.count_states())
-            self._tell_training(holding)
+            self._teller.tell(partition, holding.shard)
             # the wall clock raises alerts of silence and nothing else
             alerts = holding.shard.check_silence(
                 int(self._now() * 1000), not self._backlog and source.read_to_end(partition)
@@ -321,25 +332,17 @@ class Runner:
         if alerts:
             self._emitter.alerts(alerts)
             self._observer.on_alerts(*partition, alerts)
+            self._showcase.hear(alerts)
 
     def _tell_freed(self, holding: Holding) -> None:
         freed = holding.shard.take_freed()
         if freed.size:
             self._observer.on_series_left(*holding.partition, freed)
+            self._showcase.leave(holding.partition, freed)
 
     def _count_backlog(self, partition: Partition) -> int:
         """Messages that were polled and wait here: to whoever waits for forecasts they are lag as well."""
         return sum(len(m) for m in self._backlog if (m.topic, m.partition) == partition)
-
-    def _tell_training(self, holding: Holding) -> None:
-        for name, now in holding.shard.bank.training().items():
-            key = (holding.partition, name)
-            before = self._trained.get(key, now)
-            self._trained[key] = now
-            steps = {k: int(now[k] - before[k]) for k in ("applied", "clipped", "skipped")}
-            if any(steps.values()):
-                norms = np.array([now["norm"]] if steps["applied"] or steps["clipped"] else [])
-                self._observer.on_training(name, loss=now["loss"], norms=norms, **steps)
 
     def _declare_all(self, settings: Settings) -> None:
         """New declarations enter state at a checkpoint, which stores them: all shards are saved now."""

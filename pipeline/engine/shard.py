@@ -10,16 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forecasters.reach import Reach
+from forecasters.verdict import Evidence
 from pipeline.engine.engine import Bank, Engine, Wave
 from pipeline.engine.intake import Intake, run_clock
 from pipeline.engine.lives import HOUR_MS, Lives
 from pipeline.engine.options import ShardOptions
+from pipeline.engine.rows import Int8Array
 from pipeline.engine.sensor_alerts import SensorAlerts
 from pipeline.engine.series import NO_CADENCE, NO_SLOT
 from pipeline.engine.settings import SeriesSettings, Settings
 from pipeline.engine.silence import Silence
 from pipeline.placement import find_partition
-from pipeline.records import Alert, Int64Array, Readings, Rejected
+from pipeline.records import Alert, Float64Array, Int64Array, Profile, Readings, Rejected
 
 ResultT = TypeVar("ResultT")
 ResultT_co = TypeVar("ResultT_co", covariant=True)
@@ -46,6 +49,16 @@ class ShardBank(Bank[ResultT_co], Protocol[ResultT_co]):
     def training(self) -> dict[str, dict[str, float]]:
         """What training did, by forecaster."""
 
+    def reach(self, forecaster: str, slots: Int64Array) -> Reach:
+        """How far back a recurrent forecaster's gradients reach, over these series. Raises ValueError where
+        none has enough history."""
+
+    def series_error(self, forecaster: str) -> Float64Array:
+        """[S] by slot: mean error of the series one step ahead, in units of scale; NaN where unknown."""
+
+    def evidence(self) -> Evidence | None:
+        """Who forecasts better, as far as this shard knows; None where there is nothing to compare."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SteppedWave(Generic[ResultT]):
@@ -54,6 +67,8 @@ class SteppedWave(Generic[ResultT]):
     wave: Wave[ResultT]
     series: Sequence[str]  # [S]
     step_ms: Int64Array  # [S] cadence of the series
+    fault: Int8Array  # [S] why a row is masked, GOOD where it isn't
+    readings_learned: Int64Array  # [S] by the forecasters of each series, before this batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +137,14 @@ class Shard(Generic[ResultT]):
         series = placed.steps.series
         for wave, rows in self._engine.step_rows(placed.steps):
             names = [table.name(at) for at in series[rows].tolist()]
-            yield Outcome(stepped=SteppedWave(wave=wave, series=names, step_ms=cadence_ms[series[rows]]))
+            stepped = SteppedWave(
+                wave=wave,
+                series=names,
+                step_ms=cadence_ms[series[rows]],
+                fault=placed.steps.fault[rows],
+                readings_learned=self.lives.accepted[series[rows]],
+            )
+            yield Outcome(stepped=stepped)
         alerts += self.alerts.watch(placed.steps)
         self.lives.learn(placed.steps)
         if alerts or placed.rejected:
@@ -140,6 +162,16 @@ class Shard(Generic[ResultT]):
     def list_series(self) -> tuple[str, ...]:
         """Ids of all series."""
         return self.intake.table.ids
+
+    def list_slots(self) -> dict[str, int]:
+        """Slots of all series by id; NO_SLOT of those whose cadence is not known yet."""
+        table = self.intake.table
+        return dict(zip(table.ids, table.columns["slot"][table.places].tolist(), strict=True))
+
+    def profile(self, series: str) -> Profile:
+        """What is declared of a series, for who shows it."""
+        declared = self._find_settings(series)
+        return Profile(series=series, name=declared.name, unit=declared.unit, labels=declared.labels)
 
     def describe(self, series: str) -> dict[str, object] | None:
         """What is known of one series, in plain values; None where it is not known here."""

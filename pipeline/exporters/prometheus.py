@@ -11,11 +11,14 @@ import numpy as np
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.metrics_core import Metric as Family
 
+from forecasters.verdict import Evidence
 from pipeline.exporters import catalogue
 from pipeline.exporters.active_alerts import ActiveAlerts
 from pipeline.exporters.quality import Quality
 from pipeline.exporters.samples import Table
-from pipeline.records import Alert, Float64Array, Int64Array, Scores
+from pipeline.exporters.shown import ShownSeries
+from pipeline.exporters.standing import Standing
+from pipeline.records import Alert, Float64Array, Int64Array, Profile, Scores, Shown
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,13 +51,19 @@ class MetricsExporter:
         forecasters: Sequence[str],
         scored_steps: Sequence[int],
         trained: Sequence[str] = (),
+        pairs: Sequence[tuple[str, str]] = (),
+        shown_forecasters: Sequence[str] = (),
+        shown_steps: Sequence[int] = (),
+        champion: str | None = None,
         topics: Sequence[str] = (),
         software: Mapping[str, str] | None = None,
         device_memory: Callable[[], Mapping[str, int]] | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """forecasters, scored_steps: E and Q of `Scores`; trained: those of them that take training steps.
+        """forecasters, scored_steps: E and Q of `Scores`; trained: those of them that take training steps;
+        pairs: that are compared. shown_forecasters, shown_steps: E and L of `Shown`. champion: whom alerts of
+        all series follow.
         software: version, python and torch for `build_info`. device_memory: bytes in use by device, asked at
         each scrape, from another thread. now: seconds since the epoch; clock: monotonic."""
         self._lock = threading.Lock()
@@ -62,9 +71,15 @@ class MetricsExporter:
         self._shards: dict[tuple[str, int], _Shard] = {}
         self._newest_clock_ms: int | None = None
         self._quality = Quality(forecasters, scored_steps)
+        self._standing, self._shown = (
+            Standing(pairs, scored_steps),
+            ShownSeries(shown_forecasters, shown_steps),
+        )
+        self._champion = champion
         self._active = ActiveAlerts()
         known = {"forecaster": tuple(trained), "topic": tuple(topics)}
-        own = [metric for metric in catalogue.CATALOGUE if metric not in Quality.METRICS]
+        aside = (*Quality.METRICS, *Standing.METRICS, *ShownSeries.METRICS)
+        own = [metric for metric in catalogue.CATALOGUE if metric not in aside]
         self._tables = {metric.name: Table(metric, known) for metric in own}
         if software is not None:
             row = tuple(software.get(label, "") for label in catalogue.BUILD_INFO.labels)
@@ -101,6 +116,8 @@ class MetricsExporter:
         with self._lock:
             self._shards.pop((topic, partition), None)
             self._quality.revoke((topic, partition))
+            self._standing.forget((topic, partition))
+            self._shown.forget((topic, partition))
             self._active.forget((topic, partition))
             self._count_partitions(topic)
             self._of(catalogue.CONSUMER_LAG).remove(topic, str(partition))
@@ -175,11 +192,31 @@ class MetricsExporter:
         self._active.prune(now_s)
         for alert in alerts:
             if alert.state == "resolved":
-                self._active.end(alert)
+                self._active.end(alert, now_s)
             elif alert.state == "firing":
                 is_new, is_shown = self._active.begin((topic, partition), alert, now_s)
                 self._add(catalogue.ALERTS, int(count and is_new), alert.kind)
                 self._add(catalogue.ALERTS_DROPPED, int(is_new and not is_shown))
+
+    def on_shown_series(self, topic: str, partition: int, profiles: Sequence[Profile]) -> None:
+        with self._lock:
+            self._shown.choose((topic, partition), profiles)
+
+    def on_shown(self, topic: str, partition: int, shown: Shown) -> None:
+        with self._lock:
+            self._shown.take((topic, partition), shown)
+
+    def on_evidence(self, topic: str, partition: int, evidence: Evidence) -> None:
+        with self._lock:
+            if (topic, partition) in self._shards:
+                self._standing.take((topic, partition), evidence)
+
+    def on_reach(
+        self, topic: str, partition: int, forecaster: str, inputs: Float64Array, memory_length: int | None
+    ) -> None:
+        with self._lock:
+            if (topic, partition) in self._shards:
+                self._standing.take_reach((topic, partition), forecaster, inputs, memory_length)
 
     # -- work --------------------------------------------------------------------------------------------
 
@@ -227,7 +264,8 @@ class MetricsExporter:
         memory = self._device_memory() if self._device_memory else {}
         with self._lock:
             self._set_gauges(memory)
-            frozen = [table.freeze() for table in self._tables.values()] + self._quality.freeze()
+            frozen = [table.freeze() for table in self._tables.values()]
+            frozen += self._quality.freeze() + self._standing.freeze() + self._shown.freeze()
         places = {metric.name: at for at, metric in enumerate(catalogue.CATALOGUE)}
         for table in sorted(frozen, key=lambda one: places[one.table.metric.name]):
             yield table.family()
@@ -240,8 +278,10 @@ class MetricsExporter:
         for shard in shards:
             for state, count in shard.by_state.items():
                 series.add(count, state)
-        rows = self._active.rows(self._clock())
-        self._of(catalogue.ALERT_ACTIVE).replace(rows, np.ones((len(rows), 1)))
+        if self._champion is not None:
+            live = sum(shard.by_state.get("live", 0) for shard in shards)
+            self._put(catalogue.CHAMPION_SERIES, live, self._champion)
+        self._set_episodes()
         self._put(catalogue.CHECKPOINT_BYTES, sum(shard.saved_bytes for shard in shards))
         if shards:
             self._put(catalogue.CHECKPOINT_TIMESTAMP, min(shard.saved_s for shard in shards))
@@ -251,3 +291,15 @@ class MetricsExporter:
             self._put(catalogue.LAST_READING, self._newest_clock_ms / 1000)
         used = np.array(list(memory.values()), np.float64).reshape(-1, 1)
         self._of(catalogue.DEVICE_MEMORY).replace(tuple((device,) for device in memory), used)
+
+    def _set_episodes(self) -> None:
+        shown = self._active.shown(self._clock())
+        ended = [episode for episode in shown if episode.ended_s is not None]
+        columns = (
+            (catalogue.ALERT_ACTIVE, [(e.row, 1.0) for e in shown]),
+            (catalogue.ALERT_STARTED, [((e.series, e.kind), e.started_ms / 1000) for e in shown]),
+            (catalogue.ALERT_ENDED, [((e.series, e.kind, e.resolution), e.ended_ms / 1000) for e in ended]),
+        )
+        for metric, rows in columns:
+            values = np.array([value for _, value in rows], np.float64).reshape(-1, 1)
+            self._of(metric).replace(tuple(row for row, _ in rows), values)
