@@ -55,7 +55,7 @@ def _moves(t: Thresholds) -> Case:
 def _silence() -> Case:
     """Everything about a sensor but an episode: nothing fires, whatever its score."""
     series = {
-        f'gatecast_series_score{{series="{SERIES}"}}': (level(HOUR, 7.5),),
+        f'gatecast_alert_score{{series="{SERIES}",kind="anomaly"}}': (level(HOUR, 7.5),),
         f'gatecast_series_value{{series="{SERIES}"}}': (level(HOUR, 93.4),),
     }
     return Case(title=f"{NAME}: no score fires it", alert=NAME, series=series, quiet=(0, 60, 1800, 3000))
@@ -63,18 +63,18 @@ def _silence() -> Case:
 
 def _known(kind: str) -> dict[str, tuple[Phase, ...]]:
     """What a worker exports of a sensor whose alert it shows."""
-    own = f'series="{SERIES}"'
-    said = f'{own},forecaster="lstm",step="1"'
+    own, episode = f'series="{SERIES}"', f'series="{SERIES}",kind="{kind}"'
     values = {
-        f'gatecast_alert_started_timestamp_seconds{{{own},kind="{kind}"}}': STARTED_S,
-        f"gatecast_series_value{{{own}}}": 93.4321,
-        f"gatecast_series_score{{{own}}}": 1.3149,
+        f'gatecast_alert_info{{{episode},name="TI-4711",unit="°C"}}': 1,
+        f"gatecast_alert_started_timestamp_seconds{{{episode}}}": STARTED_S,
+        f"gatecast_alert_value{{{episode}}}": 93.4321,
+        f"gatecast_alert_expected{{{episode}}}": 81.23,
+        f"gatecast_alert_lower{{{episode}}}": 78.93,
+        f"gatecast_alert_upper{{{episode}}}": 83.51,
+        f"gatecast_alert_score{{{episode}}}": 1.3149,
+        f"gatecast_alert_readings_learned{{{episode}}}": 52341,
         f'gatecast_series_quality{{{own},quality="good"}}': 1,
-        f"gatecast_series_readings_learned{{{own}}}": 52341,
-        f'gatecast_series_info{{{own},name="TI-4711",unit="°C",site="Nord",area="Reactor 2"}}': 1,
-        f"gatecast_series_forecast{{{said}}}": 81.23,
-        f"gatecast_series_lower{{{said}}}": 78.93,
-        f"gatecast_series_upper{{{said}}}": 83.51,
+        f"gatecast_series_value{{{own}}}": 91.7,
     }
     return {selector: (Phase(seconds=HOUR, value=float(value)),) for selector, value in values.items()}
 
@@ -107,6 +107,7 @@ def _full(t: Thresholds, kind: str, summary: str) -> dict[str, str]:
         "score": f"1.31; {t.score.page:.1f} pages",
         "quality": "good",
         "learned": "52341 readings",
+        "now": "91.7 °C",
         "since": "Mon 23 Nov 06:37:43 UTC",
         "ended": "",
         "others": "",
@@ -115,9 +116,8 @@ def _full(t: Thresholds, kind: str, summary: str) -> dict[str, str]:
 
 def _bare(t: Thresholds, series: str, kind: str, words: str) -> dict[str, str]:
     """What is said of a sensor of which nothing else is exported: lines are missing, none is wrong."""
-    empty = dict.fromkeys(
-        ("value", "expected", "score", "quality", "learned", "since", "ended", "others"), ""
-    )
+    names = ("value", "expected", "score", "quality", "learned", "now", "since", "ended", "others")
+    empty = dict.fromkeys(names, "")
     links = _links(t, series, kind)
     return {
         **links,

@@ -15,9 +15,6 @@ HISTORY_S = 6 * 3600
 """Before the episode: so far back do links to a panel reach."""
 MOST_OTHERS = 8
 """Of the same area that a message lists."""
-CHAMPIONS = ("blend", "linear", "lstm", "gru", "rnn")
-"""Whose forecast a message shows: the first of these that is exported for the series
-(`metrics.series_forecasters` says which are), else that of any other."""
 
 
 def build_group(t: Thresholds) -> Group:
@@ -33,20 +30,10 @@ def build_group(t: Thresholds) -> Group:
             "value": _value(),
             "expected": _expected(),
             "score": _score(t),
-            "quality": ask(
-                "gatecast_series_quality{series=%q} == 1", "series", then='{{ label "quality" $s }}'
-            ),
-            "learned": ask(
-                "max(gatecast_series_readings_learned{series=%q})",
-                "series",
-                then='{{ printf "%.0f" $v }} readings',
-            ),
-            "since": ask(
-                "min(gatecast_alert_started_timestamp_seconds{series=%q,kind=%q})",
-                "series",
-                "kind",
-                then=TIME,
-            ),
+            "quality": _quality(),
+            "learned": _ask("max", "alert_readings_learned", then='{{ printf "%.0f" $v }} readings'),
+            "now": ask("max(gatecast_series_value{series=%q})", "series", then=NUMBER + _unit()),
+            "since": _ask("min", "alert_started_timestamp_seconds", then=TIME),
             "ended": _ended(),
             "others": _others(),
             "dashboard_url": _dashboard_url(t),
@@ -58,38 +45,43 @@ def build_group(t: Thresholds) -> Group:
     return Group(name="gatecast-sensors", interval="5s", rules=(alert,))
 
 
+def _ask(how: str, metric: str, then: str, otherwise: str = "") -> str:
+    """Of this episode; max or min because two workers may show it while it moves."""
+    query = f"{how}(gatecast_{metric}{{series=%q,kind=%q}})"
+    return ask(query, "series", "kind", then=then, otherwise=otherwise)
+
+
+def _info(label: str, then: str, otherwise: str = "") -> str:
+    """What the series file says; of episodes without details, what it says of shown series."""
+    known = f'{{series=%[1]q,{label}!=""}}'
+    query = f"gatecast_alert_info{known} or gatecast_series_info{known}"
+    return ask(query, "series", then=then, otherwise=otherwise)
+
+
 def _name() -> str:
     """As the series file has it, else the id."""
-    return ask(
-        "gatecast_series_info{series=%q}",
-        "series",
-        then='{{ label "name" $s }}',
-        otherwise="{{ $labels.series }}",
-    )
+    return _info("name", '{{ label "name" $s }}', otherwise="{{ $labels.series }}")
 
 
 def _unit() -> str:
-    return ask('gatecast_series_info{series=%q,unit!=""}', "series", then=' {{ label "unit" $s }}')
-
-
-def _forecast(metric: str) -> str:
-    """The champion's, at one step: what was said a step ago about now."""
-    ranked = [
-        f'max by (series) (gatecast_series_{metric}{{series=%[1]q,step="1",forecaster="{name}"}})'
-        for name in CHAMPIONS
-    ]
-    return " or ".join([*ranked, f'max by (series) (gatecast_series_{metric}{{series=%[1]q,step="1"}})'])
+    return _info("unit", ' {{ label "unit" $s }}')
 
 
 def _summary() -> str:
     """What is wrong, in a few words that stay true while it lasts."""
-    higher = f"max by (series) (gatecast_series_value{{series=%[1]q}}) > ({_forecast('forecast')})"
-    lower = f"max by (series) (gatecast_series_value{{series=%[1]q}}) < ({_forecast('forecast')})"
+    value, expected = (f"gatecast_alert_{name}{{series=%[1]q,kind=%[2]q}}" for name in ("value", "expected"))
     side = ask(
-        higher,
+        f"max({value}) > max({expected})",
         "series",
+        "kind",
         then="above expected",
-        otherwise=ask(lower, "series", then="below expected", otherwise="not as expected"),
+        otherwise=ask(
+            f"max({value}) < max({expected})",
+            "series",
+            "kind",
+            then="below expected",
+            otherwise="not as expected",
+        ),
     )
     words = {
         "silent": "is silent",
@@ -104,18 +96,32 @@ def _summary() -> str:
 
 
 def _value() -> str:
-    return ask("max(gatecast_series_value{series=%q})", "series", then=NUMBER + _unit())
+    """With which the episode began."""
+    return _ask("max", "alert_value", then=NUMBER + _unit())
 
 
 def _expected() -> str:
-    """With its interval."""
-    low, high = (ask(_forecast(side), "series", then=NUMBER) for side in ("lower", "upper"))
-    return ask(_forecast("forecast"), "series", then=f"{NUMBER}{_unit()} ({low} … {high})")
+    """By the champion, with its interval; without a forecast, the range that is allowed."""
+    low, high = _ask("max", "alert_lower", then=NUMBER), _ask("max", "alert_upper", then=NUMBER)
+    interval = f" ({low} … {high})"
+    allowed = _ask("max", "alert_upper", then=f"{low} … {NUMBER}{_unit()}")
+    return _ask("max", "alert_expected", then=f"{NUMBER}{_unit()}{interval}", otherwise=allowed)
 
 
 def _score(t: Thresholds) -> str:
     said = f'{{{{ printf "%.2f" $v }}}}; {t.score.page:.1f} pages'
-    return ask("max(gatecast_series_score{series=%q})", "series", then=said)
+    return _ask("max", "alert_score", then=said)
+
+
+def _quality() -> str:
+    """Of its newest step; only good readings are scored, so an anomaly's is good."""
+    anomaly = '{{ if eq $labels.kind "anomaly" }}good{{ end }}'
+    return ask(
+        "gatecast_series_quality{series=%q} == 1",
+        "series",
+        then='{{ label "quality" $s | reReplaceAll "_" " " }}',
+        otherwise=anomaly,
+    )
 
 
 def _ended() -> str:
@@ -161,7 +167,7 @@ def _dashboard_url(t: Thresholds) -> str:
 
 
 def _description(t: Thresholds) -> str:
-    value = ask("max(gatecast_series_value{series=%q})", "series", then=f" is at {NUMBER}{_unit()};")
+    value = _ask("max", "alert_value", then=f" is at {NUMBER}{_unit()};")
     return (
         f"Series {{{{ $labels.series }}}}{value} kind {{{{ $labels.kind }}}}, "
         f"owner {{{{ or $labels.owner `not named` }}}}. Look at it: {_dashboard_url(t)}"

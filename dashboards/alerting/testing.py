@@ -10,7 +10,7 @@ from dashboards.thresholds import Thresholds
 
 STEP_S = 30
 """Between two scrapes of a story. Shipped is 10 s; nothing may depend on it."""
-EVALUATION_S = 15
+EVALUATION_S = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -281,7 +281,8 @@ class MetricsExporter:
         if self._champion is not None:
             live = sum(shard.by_state.get("live", 0) for shard in shards)
             self._put(catalogue.CHAMPION_SERIES, live, self._champion)
-        self._set_episodes()
+        for metric, rows, values in self._active.rows(self._clock()):
+            self._of(metric).replace(rows, values)
         self._put(catalogue.CHECKPOINT_BYTES, sum(shard.saved_bytes for shard in shards))
         if shards:
             self._put(catalogue.CHECKPOINT_TIMESTAMP, min(shard.saved_s for shard in shards))
@@ -291,15 +292,3 @@ class MetricsExporter:
             self._put(catalogue.LAST_READING, self._newest_clock_ms / 1000)
         used = np.array(list(memory.values()), np.float64).reshape(-1, 1)
         self._of(catalogue.DEVICE_MEMORY).replace(tuple((device,) for device in memory), used)
-
-    def _set_episodes(self) -> None:
-        shown = self._active.shown(self._clock())
-        ended = [episode for episode in shown if episode.ended_s is not None]
-        columns = (
-            (catalogue.ALERT_ACTIVE, [(e.row, 1.0) for e in shown]),
-            (catalogue.ALERT_STARTED, [((e.series, e.kind), e.started_ms / 1000) for e in shown]),
-            (catalogue.ALERT_ENDED, [((e.series, e.kind, e.resolution), e.ended_ms / 1000) for e in ended]),
-        )
-        for metric, rows in columns:
-            values = np.array([value for _, value in rows], np.float64).reshape(-1, 1)
-            self._of(metric).replace(tuple(row for row, _ in rows), values)

@@ -261,7 +261,7 @@ def test_an_episode_told_twice_counts_once_and_the_next_one_again(exported):
 
 
 def test_an_episode_says_when_it_began_and_for_a_minute_how_it_ended(exported):
-    began = dataclasses.replace(alert(), started=1_795_415_863_500)
+    began = dataclasses.replace(alert(), started=1_795_415_863_500)  # milliseconds
     ended = dataclasses.replace(began, state="resolved", ended=1_795_416_000_000, resolution="shifted")
     exported.exporter.on_alerts(*SHARD, [began])
     shown = {"series": "TI-1", "kind": "silent"}
@@ -276,6 +276,24 @@ def test_an_episode_says_when_it_began_and_for_a_minute_how_it_ended(exported):
     exported.clock_s += 1
     for name in ("alert_active", "alert_started_timestamp_seconds", "alert_ended_timestamp_seconds"):
         assert exported.rows(name) == []
+
+
+def test_an_episode_has_the_numbers_of_its_alert_and_no_others(exported):
+    numbers = {"value": 93.4, "expected": 81.2, "score": 1.31, "readings_learned": 52_341}
+    known = dataclasses.replace(alert(), name="Jacket °C", unit="°C", **numbers)
+    exported.exporter.on_alerts(*SHARD, [known, alert("a")])
+    shown = {"series": "TI-1", "kind": "silent"}
+    assert {name: exported.value(f"alert_{name}", **shown) for name in numbers} == numbers
+    assert shown | {"name": "Jacket °C", "unit": "°C"} in exported.rows("alert_info")
+    assert exported.rows("alert_lower") == exported.rows("alert_upper") == []
+    assert exported.rows("alert_value") == [shown]
+
+
+def test_details_are_those_of_the_first_100_episodes(exported):
+    many = [dataclasses.replace(alert(f"s{at:03}"), value=1.0) for at in range(MOST)]
+    exported.exporter.on_alerts(*SHARD, many)
+    assert len(exported.rows("alert_active")) == MOST
+    assert {row["series"] for row in exported.rows("alert_value")} == {f"s{at:03}" for at in range(100)}
 
 
 def test_episodes_go_with_their_shard_and_go_on_where_it_comes(exported):
