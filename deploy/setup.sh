@@ -14,3 +14,13 @@ if [ ! -s "$secrets/grafana_admin_password" ]; then
   chmod 444 "$secrets/grafana_admin_password"
   echo "made $secrets/grafana_admin_password: the password of Grafana's user admin"
 fi
+
+# What deploy/alertmanager/alertmanager.yml names. Empty, only the receivers that need them fail.
+mkdir -p "$secrets/alertmanager"
+for name in smtp_password slack_webhook_url maintenance_token; do
+  if [ ! -e "$secrets/alertmanager/$name" ]; then
+    : > "$secrets/alertmanager/$name"
+    chmod 444 "$secrets/alertmanager/$name"
+    echo "made $secrets/alertmanager/$name: empty, to be filled where it is needed"
+  fi
+done
