@@ -42,7 +42,7 @@ from pipeline.showcase import Showcase, ShowcaseOptions
 from pipeline.sources.kafka import KafkaSource
 from pipeline.store import CheckpointStore, Choice, choose, describe_numerics, open_store
 
-CLOSE_S = 2.0
+CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 

@@ -113,8 +113,11 @@ class Shard:
         event_time_ms: Int64Array,
         values: Float64Array,
         mask: BoolArray | None = None,
+        filled: Int64Array | None = None,
     ) -> Result:
-        return self.bank.step(slots, event_time_ms, values, mask)
+        if filled is not None:
+            self.errors.pass_over(slots, filled)
+        return self.bank.step(slots, event_time_ms, values, mask, filled)
 
     def evaluate(
         self, waves: Iterator[Wave[Result]], file: ForecastFile | None, recorder: Recorder | None

@@ -14,6 +14,7 @@ from pipeline.checkpoints_command import checkpoints
 from pipeline.clients import BrokerError, SettingError
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.config_command import config as config_commands
+from pipeline.dashboards_command import dashboards
 from pipeline.demo_command import demo
 from pipeline.inspect_command import inspect
 from pipeline.replay_command import replay
@@ -194,7 +195,7 @@ def backtest(
 
 
 main.add_command(bench)
-for command in (demo, inspect, replay, simulate, run, config_commands, topics, checkpoints):
+for command in (demo, inspect, replay, simulate, run, config_commands, topics, checkpoints, dashboards):
     main.add_command(debug_option(command))
 
 

@@ -41,9 +41,9 @@ POLL_AGAIN_S = 1.0
 FINISH_S = POLL_AGAIN_S + 0.5
 """A worker that is told to stop ends a batch if it can by then, reckoned from its last poll."""
 HOUSEKEEPING_S = 1.0
-STOP_S = 6.0
+STOP_S = 5.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
-CLOSE_S = 2.0
+CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class Runner:
             if loaded.settings is not self._loader.settings:  # declared since it was loaded
                 self._declare(holding, self._loader.settings)
             self._observer.on_topic(partition.topic, loaded.facts.partitions)
-            firing = loaded.shard.list_firing()
+            firing = loaded.shard.add_learned(loaded.shard.list_firing())
             self._observer.on_firing(*partition, firing)
             self._showcase.hear(firing)
             log.info("%s/%s reads on at offset %s", *partition, loaded.position.offset)
@@ -342,6 +342,7 @@ class Runner:
 
     def _send_alerts(self, partition: Partition, alerts: Sequence[Alert]) -> None:
         if alerts:
+            alerts = self._holdings[partition].shard.add_learned(alerts)
             self._emitter.alerts(alerts)
             self._observer.on_alerts(*partition, alerts)
             if self._view is not None:

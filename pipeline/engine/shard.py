@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -198,6 +198,12 @@ class Shard(Generic[ResultT]):
         """What is declared of a series, for who shows it."""
         declared = self._find_settings(series)
         return Profile(series=series, name=declared.name, unit=declared.unit, labels=declared.labels)
+
+    def add_learned(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """The alerts, each with how many readings of its series were learnt; None of one that is gone."""
+        places = [self.intake.table.find(alert.series) for alert in alerts]
+        learned = [int(self.lives.accepted[at]) if at >= 0 else None for at in places]
+        return [replace(alert, readings_learned=n) for alert, n in zip(alerts, learned, strict=True)]
 
     def describe(self, series: str) -> dict[str, object] | None:
         """What is known of one series, in plain values; None where it is not known here."""
