@@ -149,6 +149,7 @@ def run_stack(bootstrap: str, folder: Path) -> Iterator[Stack]:
             prometheus.set_targets([worker.address for worker in workers])
             stack.wait_until("count(gatecast_partitions_assigned == 1) == 2", 120)
             stack.wait_until(f'sum(gatecast_series{{state="live"}}) == {len(SERIES)}', 120)
+            stack.wait_until("max(gatecast_consumer_lag_records) < 20", 120)  # history is worked off
             yield stack
         finally:
             for worker in workers:

@@ -1,4 +1,4 @@
-"""What Alertmanager makes of alerts with the shipped routes and texts: who is told what, in how many mails."""
+"""What Alertmanager makes of alerts with the shipped routes and texts: who is told what, and how often."""
 
 from __future__ import annotations
 
@@ -64,17 +64,19 @@ def sensor(series: str, *, over: bool = False, **labels: str) -> dict[str, Any]:
     }
     if over:
         annotations["ended"] = "back to normal, Tue 24 Nov 04:02:11 CET"
-    return alert(
-        {"alertname": "GatecastSensorAlert", "series": series, **place, **labels}, annotations, over=over
-    )
+    labels = {"alertname": "GatecastSensorAlert", "series": series, **place, **labels}
+    return alert(labels, annotations, datetime.now(UTC), over=over)
 
 
-def alert(labels: Mapping[str, str], annotations: Mapping[str, str], over: bool = False) -> dict[str, Any]:
+def alert(
+    labels: Mapping[str, str], annotations: Mapping[str, str], started: datetime, over: bool = False
+) -> dict[str, Any]:
+    """A group with an alert that began longer ago than a group waits is told at once, and of that alone."""
     end = datetime.now(UTC) + timedelta(seconds=-1 if over else 600)
     return {
         "labels": dict(labels),
         "annotations": dict(annotations),
-        "startsAt": STARTED.isoformat(),
+        "startsAt": started.isoformat(),
         "endsAt": end.isoformat(),
     }
 
@@ -151,6 +153,7 @@ def test_while_no_worker_answers_no_sensor_does(alertmanager: Alertmanager, mail
     absent = alert(
         {"alertname": "GatecastWorkerAbsent", "severity": "page"},
         {"summary": "No worker answers", "description": "For 2m.", "runbook_url": "http://runbooks/A.md"},
+        STARTED,
     )
     send(alertmanager, absent)
     mail = mailbox.wait_for("[PAGE] No worker answers", WAIT_S)
