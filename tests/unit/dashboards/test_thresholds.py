@@ -20,7 +20,8 @@ def test_what_is_shipped_is_read():
     ("old", "new", "said"),
     [
         ("records = 10000", "record = 10000", "unknown key 'lag.record'; did you mean 'records'?"),
-        ("[lag]", "[lags]", "expected lag, but it is not there"),
+        ("[lag]", "[lags]", "unknown key 'lags'; did you mean 'lag'?"),
+        ("records = 10000", "", "expected lag.records, but it is not there"),
         ("records = 10000", "records = 0", "lag.records: expected greater than 0, found 0"),
         ('window = "10m"\nfor = "5m"\nkeep = "10m"', 'window = "10 m"\nfor = "5m"\nkeep = "10m"',
          'rejected.window: expected a duration such as "30s", "10m" or "6h", found \'10 m\''),
