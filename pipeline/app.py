@@ -27,7 +27,7 @@ from pipeline.exporters.prometheus import MetricsExporter, register_process
 from pipeline.exporters.quality import label_steps
 from pipeline.globs import Globs
 from pipeline.issued import Selection
-from pipeline.kafka_options import EmitterOptions, take_kafka_options
+from pipeline.kafka_options import EmitterOptions, KafkaOptions, take_kafka_options
 from pipeline.keeper import Keeper
 from pipeline.live.answers import Answers
 from pipeline.live.tracks import Tracks
@@ -42,7 +42,7 @@ from pipeline.showcase import Showcase, ShowcaseOptions
 from pipeline.sources.kafka import KafkaSource
 from pipeline.store import CheckpointStore, Choice, choose, describe_numerics, open_store
 
-CLOSE_S = 2.0
+CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,13 @@ class Worker:
     Raises ConfigError where the configuration can't be carried out.
     """
 
-    def __init__(self, config: Config, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, config: Config, *, kafka: KafkaOptions | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        """kafka: how to reach the broker where that is more than section `kafka` can say."""
         self.config = config
         try:
-            self.kafka = take_kafka_options(config.kafka)
+            self.kafka = kafka or take_kafka_options(config.kafka)
             self.codec_options = read_codec_options(config)
             self.shard_options = read_shard_options(config)
             bank = build_bank(config, config.forecasters.seed)
@@ -108,8 +111,8 @@ class Worker:
             metrics=self.metrics,
             readiness=self.readiness,
             selection=selection,
-            view=self.view,
             showcase=Showcase(self.read_showcase_options(), bank.names, time.monotonic),
+            view=self.view,
             find_store=self.find_store,
             numerics=self._numerics,
             now=now,
@@ -219,8 +222,8 @@ def build_runner(
     metrics: MetricsExporter,
     readiness: Readiness,
     selection: Selection,
-    view: LiveView,
     showcase: Showcase,
+    view: LiveView,
     find_store: Callable[[str], CheckpointStore],
     numerics: dict[str, str | int],
     now: Callable[[], float],
@@ -241,8 +244,8 @@ def build_runner(
         observer=metrics,
         readiness=readiness,
         selection=selection,
-        view=view,
         showcase=showcase,
+        view=view,
     )
     return Runner(parts, now=now)
 

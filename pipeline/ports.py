@@ -62,7 +62,7 @@ class Commit:
 class TopicFacts:
     """What the broker says about a topic."""
 
-    topic_id: str  # another one after the topic was deleted and made again; "" where the broker has none
+    topic_id: str  # another one after the topic was deleted and made again; "none" where the broker has none
     partitions: int
     timestamp_type: str  # CreateTime or LogAppendTime; "" if not known
 

@@ -122,6 +122,7 @@ class Alert:
     reason: str
     forecaster: str | None
     resolution: str | None  # recovered, shifted, retired
+    readings_learned: int | None = None  # of the series so far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

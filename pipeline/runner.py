@@ -41,9 +41,9 @@ POLL_AGAIN_S = 1.0
 FINISH_S = POLL_AGAIN_S + 0.5
 """A worker that is told to stop ends a batch if it can by then, reckoned from its last poll."""
 HOUSEKEEPING_S = 1.0
-STOP_S = 6.0
+STOP_S = 5.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
-CLOSE_S = 2.0
+CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +74,8 @@ class Runner:
     ) -> None:
         self._loader, self._keeper, self._emitter = parts.loader, parts.keeper, parts.emitter
         self._observer, self._readiness, self._selection = parts.observer, parts.readiness, parts.selection
-        self._view = parts.view
         self._showcase = parts.showcase
+        self._view = parts.view
         self._now, self._clock = now, clock
         self._teller = Teller(parts.observer, parts.showcase, clock)
         self._holdings: dict[Partition, Holding] = {}
@@ -180,7 +180,7 @@ class Runner:
             if loaded.settings is not self._loader.settings:  # declared since it was loaded
                 self._declare(holding, self._loader.settings)
             self._observer.on_topic(partition.topic, loaded.facts.partitions)
-            firing = loaded.shard.list_firing()
+            firing = loaded.shard.add_learned(loaded.shard.list_firing())
             self._observer.on_firing(*partition, firing)
             self._showcase.hear(firing)
             log.info("%s/%s reads on at offset %s", *partition, loaded.position.offset)
@@ -263,11 +263,11 @@ class Runner:
             if outcome.stepped is not None:
                 self._emitter.forecasts(self._selection.take(outcome.stepped))
                 self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
-                if self._view is not None:
-                    self._view.see(partition, outcome.stepped)
                 shown = self._showcase.take(partition, outcome.stepped)
                 if shown is not None:
                     self._observer.on_shown(*partition, shown)
+                if self._view is not None:
+                    self._view.see(partition, outcome.stepped)
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
         holding.is_amid = False
@@ -342,11 +342,12 @@ class Runner:
 
     def _send_alerts(self, partition: Partition, alerts: Sequence[Alert]) -> None:
         if alerts:
+            alerts = self._holdings[partition].shard.add_learned(alerts)
             self._emitter.alerts(alerts)
             self._observer.on_alerts(*partition, alerts)
+            self._showcase.hear(alerts)
             if self._view is not None:
                 self._view.hear(partition, alerts)
-            self._showcase.hear(alerts)
 
     def _tell_freed(self, holding: Holding) -> None:
         freed = holding.shard.take_freed()

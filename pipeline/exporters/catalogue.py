@@ -41,6 +41,7 @@ NORM_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 
 _PAIR = ("a", "b", "step", "topic", "partition")
 _FORECAST = ("series", "forecaster", "step")
+_EPISODE = ("series", "kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +219,41 @@ ALERT_ACTIVE = _metric(
     "1 while an episode pages, for three minutes at least; 500 series and kinds at most.",
     "site", "area", "owner", "severity", "series", "kind",
 )  # fmt: skip
+ALERT_INFO = _metric(
+    "gauge",
+    "alert_info",
+    "1; what the series file says of a series with an episode in gatecast_alert_active. This and the other "
+    "details are there of the first 100 episodes.",
+    *_EPISODE,
+    "name",
+    "unit",
+)
+ALERT_STARTED = _metric(
+    "gauge",
+    "alert_started_timestamp_seconds",
+    "When an episode began, by the time of the readings.",
+    *_EPISODE,
+)
+ALERT_ENDED = _metric(
+    "gauge",
+    "alert_ended_timestamp_seconds",
+    "When and how an episode ended, while gatecast_alert_active still shows it: for a minute at least.",
+    *_EPISODE,
+    "resolution",
+)
+ALERT_VALUE = _metric(
+    "gauge", "alert_value", "Value with which an episode began, in the unit of the series.", *_EPISODE
+)
+ALERT_EXPECTED = _metric("gauge", "alert_expected", "What the champion had said about it.", *_EPISODE)
+ALERT_LOWER = _metric("gauge", "alert_lower", "Lower end of what was expected or allowed.", *_EPISODE)
+ALERT_UPPER = _metric("gauge", "alert_upper", "Upper end of what was expected or allowed.", *_EPISODE)
+ALERT_SCORE = _metric("gauge", "alert_score", "Score with which an episode began; 1.0 pages.", *_EPISODE)
+ALERT_LEARNED = _metric(
+    "gauge",
+    "alert_readings_learned",
+    "Readings of the series that the forecasters had learnt when its episode began.",
+    *_EPISODE,
+)
 ALERTS = _metric("counter", "alerts_total", "Episodes that began to page.", kind=ALERT_KINDS)
 ALERTS_DROPPED = _metric(
     "counter",

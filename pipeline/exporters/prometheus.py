@@ -196,7 +196,7 @@ class MetricsExporter:
         self._active.prune(now_s)
         for alert in alerts:
             if alert.state == "resolved":
-                self._active.end(alert)
+                self._active.end(alert, now_s)
             elif alert.state == "firing":
                 is_new, is_shown = self._active.begin((topic, partition), alert, now_s)
                 self._add(catalogue.ALERTS, int(count and is_new), alert.kind)
@@ -302,8 +302,8 @@ class MetricsExporter:
         if self._champion is not None:
             live = sum(shard.by_state.get("live", 0) for shard in shards)
             self._put(catalogue.CHAMPION_SERIES, live, self._champion)
-        rows = self._active.rows(self._clock())
-        self._of(catalogue.ALERT_ACTIVE).replace(rows, np.ones((len(rows), 1)))
+        for metric, rows, values in self._active.rows(self._clock()):
+            self._of(metric).replace(rows, values)
         self._put(catalogue.CHECKPOINT_BYTES, sum(shard.saved_bytes for shard in shards))
         if shards:
             self._put(catalogue.CHECKPOINT_TIMESTAMP, min(shard.saved_s for shard in shards))
