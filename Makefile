@@ -4,6 +4,7 @@
 # TORCH_INDEX  a package index that torch alone is installed from, such as
 #              https://download.pytorch.org/whl/cu130; the rest comes from the usual index
 # ARGS         more arguments for gatecast demo (make demo), pytest (make test) or the benchmark (make bench)
+# CHROMIUM     (environment) the browser that the page is tested in; without it, one on the path
 # KAFKA_BOOTSTRAP  (environment) a broker for the tests; without it they start one of their own
 
 PYTHON ?= python3
@@ -44,6 +45,9 @@ demo: $(INSTALLED) ## the whole job on one screen and in a browser: http://127.0
 test: $(INSTALLED) ## run all tests; skipped ones are listed with their reason
 	@test -n "$${KAFKA_BOOTSTRAP:-}" || $(KAFKA) >/dev/null || \
 	  echo "kafka: without a broker its tests are skipped; 'make kafka' fetches one once this is mended." >&2
+	@test -n "$${CHROMIUM:-}" || command -v chromium chromium-browser google-chrome >/dev/null || \
+	  echo "chromium: without one the tests of the page are skipped; Debian has it (apt install chromium)," \
+	       "CHROMIUM=PATH names another." >&2
 	$(BIN)/python -m pytest -rs $(ARGS)
 
 .PHONY: kafka

@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 class Recall:
     """Oldest first, in the series' own units. value `[N]`: NaN at a masked step; base `[N]`: the last value
     by then; departure, half `[N, E, L]`: forecasts made at that step less `base`, and the half-width of their
-    interval, NaN where the target has passed and nothing is kept."""
+    interval, NaN at a masked step, and where the target has passed: then nothing is kept."""
 
     cadence_ms: int
     event_time_ms: npt.NDArray[np.int64]
@@ -60,6 +60,8 @@ def recall(bank: Bank, slot: int, forecasters: Sequence[str], steps: Sequence[in
         place = starts[bank.scored.index(h)] + number[kept] % h
         for found, name in ((departure, "mean"), (half, "half")):
             found[kept, :, column] = pending[name][place][:, columns] * level[kept, 1:]
+    # at steps that were filled nothing was forecast, and what lies in their place is older
+    departure[masked] = half[masked] = np.nan
     cadence_ms = int(times["cadence_ms"][slot])
     return Recall(
         cadence_ms=cadence_ms,

@@ -33,11 +33,11 @@ Key = tuple[Partition, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """One series, oldest first; T' times, of which the last T' - T are still to come.
+    """One series, oldest first: T' times of readings, and times that forecasts were about.
 
-    value `[T']`: NaN where masked; base `[T']`: the last value by then. mean, lower, upper `[T', E]`: what
-    was said `step` steps before about these times, NaN where nothing was; naive `[T']`: the last value of
-    then.
+    value `[T']`: NaN where masked or none came; base `[T']`: the last value by then, NaN in the future. mean,
+    lower, upper `[T', E]`: what was said `step` steps before about these times, NaN where nothing was; naive
+    `[T']`: the last value of then.
     """
 
     forecasters: tuple[str, ...]
@@ -261,27 +261,30 @@ class Tracks:
         said_TE2: np.ndarray,
         ahead_ms: int,
     ) -> Course:
-        """Bring forecasts to the times that they are about. A gap that was not stepped through leaves targets
-        that are no times of the series: these are left out."""
-        target_T = time_T + ahead_ms
-        future = target_T[target_T > time_T[-1]] if ahead_ms else time_T[:0]
-        times = np.concatenate([time_T, future])
-        at = np.searchsorted(times, target_T)
-        known = (at < times.size) & (times[np.minimum(at, times.size - 1)] == target_T) & (ahead_ms > 0)
+        """Bring forecasts to the times that they are about. Such a time without a reading of its own (a gap,
+        a sensor by exception, the future) is a time of the course without a value."""
+        target_T = time_T + ahead_ms if ahead_ms else time_T[:0]
+        times = np.union1d(time_T, target_T[target_T >= time_T[0]])
+        own, about = np.searchsorted(times, time_T), np.searchsorted(times, target_T)
+        is_past = times <= time_T[-1]
+        value = np.full(times.size, np.nan)
+        value[own] = value_T
+        held = base_T[np.searchsorted(time_T, times, side="right") - 1]
         mean = np.full((times.size, len(self.shown)), np.nan)
         half, naive = np.full_like(mean, np.nan), np.full(times.size, np.nan)
-        mean[at[known]] = (base_T[:, None] + said_TE2[..., 0])[known]
-        half[at[known]] = said_TE2[known][..., 1]
-        naive[at[known]] = base_T[known]
+        if about.size:
+            mean[about] = base_T[:, None] + said_TE2[..., 0]
+            half[about] = said_TE2[..., 1]
+            naive[about] = base_T
         return Course(
             forecasters=self.shown,
             step=step,
             event_time_ms=times,
-            value=np.concatenate([value_T, np.full(future.size, np.nan)]),
-            base=np.concatenate([base_T, np.full(future.size, np.nan)]),
+            value=value,
+            base=np.where(is_past, held, np.nan),
             naive=naive,
             mean=mean,
             lower=mean - half,
             upper=mean + half,
-            is_past=np.arange(times.size) < time_T.size,
+            is_past=is_past,
         )

@@ -14,6 +14,17 @@ from pipeline.live.answers import Answers
 from pipeline.overview import Overview
 from tests.unit.live.conftest import HORIZON, Stage
 
+HOSTILE = (
+    "<script>document.title='broken'</script>",
+    '"><img src=x onerror=alert(1)>',
+    "plant/area 1/\"quoted\" & 'single'",
+    "مضخة/حرارة/٣",
+    "‮gnirts desrever",
+    "long/" + "ä" * 125,
+    "../../etc/passwd?x=1&y=2#z%00",
+)
+"""Ids that a sensor may have, and that a careless page would run, break at, or mistake for a path."""
+
 
 class StageServer:
     """One reading of each series every `every_s`; `do` runs something between two of them."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.page.plant_worker import HOSTILE
+from tests.page.staging import HOSTILE
 
 MANY = 10_000
 

@@ -64,14 +64,16 @@ def test_a_masked_step_has_no_value_and_its_forecasts_stay(stage):
     assert np.isfinite(found.mean[6:9]).all()
 
 
-def test_across_a_gap_that_was_not_stepped_through_nothing_is_said(stage):
+def test_what_was_said_about_a_gap_stands_in_it_without_a_value(stage):
     stage.step(SERIES[:1], 6)
     stage.made += 100
     stage.step(SERIES[:1], 6)
     found = course(stage, "a", 2)
-    assert np.isnan(found.mean[6:8]).all()
-    assert np.isfinite(found.mean[8:]).all()
-    assert (np.diff(found.event_time_ms) > 0).all()
+    steps = (found.event_time_ms - START_MS) // STEP_MS
+    assert steps.tolist() == [*range(8), *range(106, 114)]
+    assert np.isnan(found.value).tolist() == [False] * 6 + [True] * 2 + [False] * 6 + [True] * 2
+    assert np.isfinite(found.mean[:, 0]).tolist() == [False] * 2 + [True] * 6 + [False] * 2 + [True] * 6
+    assert found.base[6:8] == pytest.approx(found.value[5])
 
 
 def test_room_is_bounded_and_who_is_asked_for_gets_it(stage):
@@ -103,6 +105,16 @@ def test_what_the_bank_remembers_equals_what_was_followed(stage):
         np.testing.assert_allclose(found.departure[-h:, :, column], kept[..., 0], rtol=2e-3, atol=2e-3)
         np.testing.assert_allclose(found.half[-h:, :, column], kept[..., 1], rtol=2e-3, atol=2e-3)
         assert np.isnan(found.departure[:-h, :, column]).all()
+
+
+def test_a_filled_step_is_remembered_without_value_and_forecast(stage):
+    stage.step(SERIES[:1], 8)
+    stage.made += 2
+    stage.step(SERIES[:1], 1)
+    found = recall(take_bank(stage.holdings[AT]), 0, SHOWN, STEPS)
+    assert np.isnan(found.value[-3:]).tolist() == [True, True, False]
+    assert np.isnan(found.departure[-3:-1]).all()
+    assert np.isfinite(found.departure[-1]).all()
 
 
 def test_nothing_is_remembered_from_before_a_restart(stage):
