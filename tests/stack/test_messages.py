@@ -33,7 +33,7 @@ def hook() -> Iterator[Hook]:
 
 @pytest.fixture
 def alertmanager(mailbox: Mailbox, hook: Hook, tmp_path: Path) -> Iterator[Alertmanager]:
-    """Waits a second for more alerts of a group, and one until it tells of more; shipped are 10 s and 60 s."""
+    """Waits a second for more alerts of a group, and one until it tells more; shipped are 10 s and 60 s."""
     server = Alertmanager(tmp_path, smtp=mailbox.address, hook=hook.url, changes=_hasten)
     server.start()
     yield server
