@@ -68,8 +68,6 @@ class PlantProgramme:
                 num_series=num_series, start_ms=start_ms, cadence_ms=CADENCE_MS, seed=SEED,
                 day_ms=SEASON_STEPS * CADENCE_MS, faults_per_hour=FAULTS_PER_HOUR,
                 calm_ms=steps * CADENCE_MS,
-                # A sensor by exception brings all steps that it left out at once, a wave of one row each.
-                by_exception=False,
             )
         )  # fmt: skip
         self.series = self.plant.layout.series
