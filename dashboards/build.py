@@ -40,10 +40,23 @@ def build_rule_tests(t: Thresholds) -> dict[str, str]:
     return {f"rules/tests/{name}.yaml": _HEAD + _write(test) for name, test in build_tests(t).items()}
 
 
+def build_prometheus_rule(t: Thresholds) -> dict[str, str]:
+    """The same groups as the one resource that Prometheus' operator on Kubernetes reads."""
+    rule = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        # kube-prometheus-stack takes those that carry the name of its release.
+        "metadata": {"name": "gatecast", "labels": {"release": "kube-prometheus-stack"}},
+        "spec": {"groups": [group.as_yaml(t.links.runbooks) for group in build_groups(t).values()]},
+    }
+    return {"kubernetes/prometheusrule.yaml": _HEAD + _write(rule)}
+
+
 PARTS = (
     Part(owns="rules/*.yaml", build=build_rules),
     Part(owns="rules/tests/*.yaml", build=build_rule_tests),
     Part(owns="json/*.json", build=build_boards),
+    Part(owns="kubernetes/prometheusrule.yaml", build=build_prometheus_rule),
 )
 
 

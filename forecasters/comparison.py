@@ -130,15 +130,6 @@ class Comparison:
             left_out=buckets.late + buckets.ahead,
         )
 
-    def recent(self, step: int) -> tuple[Ints, Floats]:
-        """Times `[W]` (epoch milliseconds, oldest first) and mean losses `[W, E]`, in units of scale, of the
-        newest buckets of a scored step. Buckets without a target are left out, and the times counted back
-        from the newest one as if there were none. Raises ValueError for a step that is not scored."""
-        standings = self.standings
-        loss_WE = standings.window(standings.steps.index(step))
-        newest = standings.newest * self.buckets.bucket_ms
-        return newest - np.arange(len(loss_WE))[::-1] * self.buckets.bucket_ms, loss_WE
-
     def series_loss(self, name: str) -> npt.NDArray[np.float64]:
         """`[S]` by slot: mean loss of a forecaster at the first step, in units of scale; NaN: unknown."""
         mean = self.fields["loss"][:, self.standings.names.index(name), 0].double() / UNIT
@@ -155,6 +146,15 @@ class Comparison:
         share: npt.NDArray[np.float64] = np.full(len(path_S2), np.nan)
         share[known] = path_S2[known, 0] / path_S2[known, 1] - 1.0
         return share
+
+    def recent(self, step: int) -> tuple[Ints, Floats]:
+        """Times `[W]` (epoch milliseconds, oldest first) and mean losses `[W, E]`, in units of scale, of the
+        newest buckets of a scored step. Buckets without a target are left out, and the times counted back
+        from the newest one as if there were none. Raises ValueError for a step that is not scored."""
+        standings = self.standings
+        loss_WE = standings.window(standings.steps.index(step))
+        newest = standings.newest * self.buckets.bucket_ms
+        return newest - np.arange(len(loss_WE))[::-1] * self.buckets.bucket_ms, loss_WE
 
     def _series_won(self) -> Ints:
         """`[3, P, C]` series by pair and step: won by the first, by the second, by neither (TIE)."""

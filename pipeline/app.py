@@ -111,8 +111,8 @@ class Worker:
             metrics=self.metrics,
             readiness=self.readiness,
             selection=selection,
-            view=self.view,
             showcase=Showcase(self.read_showcase_options(), bank.names, time.monotonic),
+            view=self.view,
             find_store=self.find_store,
             numerics=self._numerics,
             now=now,
@@ -222,8 +222,8 @@ def build_runner(
     metrics: MetricsExporter,
     readiness: Readiness,
     selection: Selection,
-    view: LiveView,
     showcase: Showcase,
+    view: LiveView,
     find_store: Callable[[str], CheckpointStore],
     numerics: dict[str, str | int],
     now: Callable[[], float],
@@ -244,8 +244,8 @@ def build_runner(
         observer=metrics,
         readiness=readiness,
         selection=selection,
-        view=view,
         showcase=showcase,
+        view=view,
     )
     return Runner(parts, now=now)
 

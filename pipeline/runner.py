@@ -74,8 +74,8 @@ class Runner:
     ) -> None:
         self._loader, self._keeper, self._emitter = parts.loader, parts.keeper, parts.emitter
         self._observer, self._readiness, self._selection = parts.observer, parts.readiness, parts.selection
-        self._view = parts.view
         self._showcase = parts.showcase
+        self._view = parts.view
         self._now, self._clock = now, clock
         self._teller = Teller(parts.observer, parts.showcase, clock)
         self._holdings: dict[Partition, Holding] = {}
@@ -263,11 +263,11 @@ class Runner:
             if outcome.stepped is not None:
                 self._emitter.forecasts(self._selection.take(outcome.stepped))
                 self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
-                if self._view is not None:
-                    self._view.see(partition, outcome.stepped)
                 shown = self._showcase.take(partition, outcome.stepped)
                 if shown is not None:
                     self._observer.on_shown(*partition, shown)
+                if self._view is not None:
+                    self._view.see(partition, outcome.stepped)
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
         holding.is_amid = False
@@ -345,9 +345,9 @@ class Runner:
             alerts = self._holdings[partition].shard.add_learned(alerts)
             self._emitter.alerts(alerts)
             self._observer.on_alerts(*partition, alerts)
+            self._showcase.hear(alerts)
             if self._view is not None:
                 self._view.hear(partition, alerts)
-            self._showcase.hear(alerts)
 
     def _tell_freed(self, holding: Holding) -> None:
         freed = holding.shard.take_freed()

@@ -183,12 +183,6 @@ class Shard(Generic[ResultT]):
         """Ids of all series."""
         return self.intake.table.ids
 
-    def find_slot(self, series: str) -> int | None:
-        """Of a series in the bank; None where it is not known, or has no cadence yet."""
-        at = self.intake.table.find(series)
-        slot = NO_SLOT if at < 0 else int(self.intake.table.columns["slot"][at])
-        return None if slot == NO_SLOT else slot
-
     def list_slots(self) -> dict[str, int]:
         """Slots of all series by id; NO_SLOT of those whose cadence is not known yet."""
         table = self.intake.table
@@ -204,6 +198,12 @@ class Shard(Generic[ResultT]):
         places = [self.intake.table.find(alert.series) for alert in alerts]
         learned = [int(self.lives.accepted[at]) if at >= 0 else None for at in places]
         return [replace(alert, readings_learned=n) for alert, n in zip(alerts, learned, strict=True)]
+
+    def find_slot(self, series: str) -> int | None:
+        """Of a series in the bank; None where it is not known, or has no cadence yet."""
+        at = self.intake.table.find(series)
+        slot = NO_SLOT if at < 0 else int(self.intake.table.columns["slot"][at])
+        return None if slot == NO_SLOT else slot
 
     def describe(self, series: str) -> dict[str, object] | None:
         """What is known of one series, in plain values; None where it is not known here."""
