@@ -2,10 +2,10 @@
 
     python3 tests/stack/compose_run.py [--keep] [--with-grafana]
 
-Needs Docker with Compose v2 and the images (`docker compose build` and `pull`, or deploy/airgap); where these are
-missing it says so and ends with 0, or with 1 if GATECAST_REQUIRE names docker. The stack is a project of its own
-(`gatecast-test`), with its own volumes, on ports that Docker picks; it is taken away at the end unless --keep is
-given.
+Needs Docker with Compose v2 and the images (`docker compose build` and `pull`, or deploy/airgap); where these
+are missing it says so and ends with 0, or with 1 if GATECAST_REQUIRE names docker. The stack is a project of
+its own (`gatecast-test`), with its own volumes, on ports that Docker picks; it is taken away at the end
+unless --keep is given.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def main() -> int:
         print(f"compose-test: SKIPPED: {obstacle}")
         return 1 if "docker" in os.environ.get("GATECAST_REQUIRE", "").split(",") else 0
     services = ["kafka", "topics", "worker", "plant", "prometheus", "alertmanager", "mailpit"]
-    if options.with_grafana or all(has_image(name) for name in list_images() if name.startswith("grafana/")):
+    grafana = [name for name in list_images() if name.startswith("grafana/")]
+    if options.with_grafana or (grafana and has_image(grafana[0])):
         services.append("grafana")
     else:
         print("grafana is left out: its image is not here (--with-grafana asks for it)")
