@@ -10,6 +10,7 @@ import yaml
 
 from dashboards.alerting.groups import build_groups
 from dashboards.alerting.testing import build_tests
+from dashboards.boards.build import build_boards
 from dashboards.thresholds import Thresholds
 
 FOLDER = Path(__file__).parent
@@ -54,6 +55,7 @@ def build_prometheus_rule(t: Thresholds) -> dict[str, str]:
 PARTS = (
     Part(owns="rules/*.yaml", build=build_rules),
     Part(owns="rules/tests/*.yaml", build=build_rule_tests),
+    Part(owns="json/*.json", build=build_boards),
     Part(owns="kubernetes/prometheusrule.yaml", build=build_prometheus_rule),
 )
 

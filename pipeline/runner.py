@@ -22,6 +22,7 @@ from pipeline.engine.settings import Settings
 from pipeline.holdings import Holding, Refused
 from pipeline.issued import Selection, find_scores
 from pipeline.keeper import Keeper
+from pipeline.live.view import LiveView
 from pipeline.loader import Loader
 from pipeline.ports import Emitter, Partition, Position, Source
 from pipeline.readiness import Readiness
@@ -40,9 +41,9 @@ POLL_AGAIN_S = 1.0
 FINISH_S = POLL_AGAIN_S + 0.5
 """A worker that is told to stop ends a batch if it can by then, reckoned from its last poll."""
 HOUSEKEEPING_S = 1.0
-STOP_S = 6.0
+STOP_S = 5.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
-CLOSE_S = 2.0
+CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class RunnerParts:
     readiness: Readiness
     selection: Selection
     showcase: Showcase
+    view: LiveView | None = None
 
 
 class Runner:
@@ -73,6 +75,7 @@ class Runner:
         self._loader, self._keeper, self._emitter = parts.loader, parts.keeper, parts.emitter
         self._observer, self._readiness, self._selection = parts.observer, parts.readiness, parts.selection
         self._showcase = parts.showcase
+        self._view = parts.view
         self._now, self._clock = now, clock
         self._teller = Teller(parts.observer, parts.showcase, clock)
         self._holdings: dict[Partition, Holding] = {}
@@ -122,6 +125,11 @@ class Runner:
         else:
             self._declare_all(self._settings)
         self._keeper.finish(source, self._holdings.values())
+        self._show()
+
+    def _show(self) -> None:
+        if self._view is not None:
+            self._view.look(self._holdings)
 
     # -- partitions come and go --------------------------------------------------------------------------
 
@@ -228,6 +236,7 @@ class Runner:
             self._rest_if_full(source, is_busy=True)
             self._poll(source, 0.0 if self._emitter.has_room else POLL_S)
             self._readiness.beat()
+            self._show()
             if not self._is_held(holding) or not holding.is_running:
                 return False
         return self._clock() - self._polled_s < FINISH_S
@@ -257,6 +266,8 @@ class Runner:
                 shown = self._showcase.take(partition, outcome.stepped)
                 if shown is not None:
                     self._observer.on_shown(*partition, shown)
+                if self._view is not None:
+                    self._view.see(partition, outcome.stepped)
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
         holding.is_amid = False
@@ -319,7 +330,8 @@ class Runner:
                 continue
             lag = source.lag(partition)
             if lag is not None:
-                self._observer.on_lag(*partition, lag + self._count_backlog(partition))
+                holding.lag = lag + self._count_backlog(partition)
+                self._observer.on_lag(*partition, holding.lag)
             self._observer.on_series(*partition, holding.shard.count_states())
             self._teller.tell(partition, holding.shard)
             # the wall clock raises alerts of silence and nothing else
@@ -334,6 +346,8 @@ class Runner:
             self._emitter.alerts(alerts)
             self._observer.on_alerts(*partition, alerts)
             self._showcase.hear(alerts)
+            if self._view is not None:
+                self._view.hear(partition, alerts)
 
     def _tell_freed(self, holding: Holding) -> None:
         freed = holding.shard.take_freed()

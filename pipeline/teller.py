@@ -21,6 +21,8 @@ CHOOSE_S = 5.0
 EVIDENCE_S = 15.0
 """As often as metrics are scraped; a summary takes some milliseconds."""
 REACH_S = 300.0
+WINS = 10
+"""Series won by most, and lost by most."""
 REACH_SERIES = 32
 """Their median is what is told. Of one forecaster at a time: autograd over a stretch takes some 20 ms."""
 
@@ -37,10 +39,12 @@ class Teller:
         """clock: monotonic seconds."""
         self._observer, self._showcase, self._clock = observer, showcase, clock
         self._trained: dict[tuple[Partition, str], Mapping[str, float]] = {}
+        self._spent: dict[Partition, Mapping[str, float]] = {}
         self._due_s: dict[tuple[Partition, str], float] = {}
 
     def tell(self, partition: Partition, shard: Shard[Result]) -> None:
         """Whatever is due of this shard."""
+        self._tell_cost(partition, shard)
         nets = self._tell_training(partition, shard)
         if self._is_due(partition, "choose", CHOOSE_S):
             self._observer.on_shown_series(*partition, self._showcase.choose(partition, shard))
@@ -48,6 +52,7 @@ class Teller:
             evidence = shard.bank.evidence()
             if evidence is not None:
                 self._observer.on_evidence(*partition, evidence)
+                self._tell_wins(partition, shard, nets)
         for name in nets:
             if self._is_due(partition, name, REACH_S):
                 self._tell_reach(partition, shard, name)
@@ -56,6 +61,7 @@ class Teller:
     def forget(self, partition: Partition) -> None:
         """The shard is another worker's."""
         self._trained = {key: told for key, told in self._trained.items() if key[0] != partition}
+        self._spent.pop(partition, None)
         self._due_s = {key: due for key, due in self._due_s.items() if key[0] != partition}
 
     def _is_due(self, partition: Partition, what: str, interval_s: float) -> bool:
@@ -77,6 +83,24 @@ class Teller:
                 norms = np.array([now["norm"]] if steps["applied"] or steps["clipped"] else [])
                 self._observer.on_training(name, loss=now["loss"], norms=norms, **steps)
         return tuple(told)
+
+    def _tell_cost(self, partition: Partition, shard: Shard[Result]) -> None:
+        now = {name: shard.bank.seconds(name) for name in shard.bank.names}
+        before = self._spent.get(partition, now)
+        self._spent[partition] = now
+        self._observer.on_cost({name: now[name] - before[name] for name in now})
+
+    def _tell_wins(self, partition: Partition, shard: Shard[Result], nets: Sequence[str]) -> None:
+        """Of the recurrent forecasters among themselves: which series to look at."""
+        slots = shard.list_slots()
+        names = {slot: series for series, slot in slots.items() if slot >= 0}
+        for pair in shard.bank.pairs:
+            if set(pair) <= set(nets):
+                share = shard.bank.series_differences(pair)
+                order = np.argsort(share, kind="stable")[: int(np.isfinite(share).sum())]  # NaN comes last
+                ends = dict.fromkeys([*order[:WINS].tolist(), *order[-WINS:].tolist()])
+                found = {names[slot]: float(share[slot]) for slot in ends if slot in names}
+                self._observer.on_wins(*partition, pair, found)
 
     def _tell_reach(self, partition: Partition, shard: Shard[Result], name: str) -> None:
         slots = np.array([slot for slot in shard.list_slots().values() if slot >= 0], np.int64)

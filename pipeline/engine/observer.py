@@ -94,6 +94,17 @@ class Observer(Protocol):
         """Those of a wave."""
         return
 
+    def on_wins(
+        self, topic: str, partition: int, pair: tuple[str, str], by_series: Mapping[str, float]
+    ) -> None:
+        """Relative difference of mean error, first of the pair less second, for the series that the first
+        wins or loses by most."""
+        return
+
+    def on_cost(self, seconds: Mapping[str, float]) -> None:
+        """Time spent in each forecaster since the last call."""
+        return
+
     def on_evidence(self, topic: str, partition: int, evidence: Evidence) -> None:
         """Who forecasts better, as far as the shard knows."""
         return

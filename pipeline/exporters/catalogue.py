@@ -199,6 +199,15 @@ COMPARISON_LEADER = _metric(
     "Who leads by the confidence sequence: 1 for a, -1 for b, 0 while it is undecided.",
     *_PAIR,
 )
+COMPARISON_SERIES_DIFFERENCE = _metric(
+    "gauge",
+    "comparison_series_difference",
+    "Mean error of a less that of b over all steps, as a share of the error of b, for the ten series that a "
+    "wins by most and the ten that it loses by most.",
+    "a",
+    "b",
+    "series",
+)
 CHAMPION_SERIES = _metric(
     "gauge", "champion_series", "Series whose alerts follow this forecaster.", "forecaster"
 )
@@ -270,6 +279,15 @@ TRAINING_STEPS = _metric(
     result=TRAINING_RESULTS,
 )
 
+FORECASTER_SECONDS = _metric(
+    "counter",
+    "forecaster_seconds_total",
+    "Time spent in a forecaster: forecasting, learning and its share of scoring; on a GPU, time to launch.",
+    "forecaster",
+)
+FORECASTER_PARAMETERS = _metric(
+    "gauge", "forecaster_parameters", "Weights of a forecaster in each partition.", "forecaster"
+)
 GRADIENT_REACH = _metric(
     "gauge",
     "training_gradient_reach_ratio",

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric as Family
 from forecasters.verdict import Evidence
 from pipeline.exporters import catalogue
 from pipeline.exporters.active_alerts import ActiveAlerts
-from pipeline.exporters.quality import Quality
+from pipeline.exporters.quality import Quality, QualityFigures
 from pipeline.exporters.samples import Table
 from pipeline.exporters.shown import ShownSeries
 from pipeline.exporters.standing import Standing
@@ -51,6 +51,7 @@ class MetricsExporter:
         forecasters: Sequence[str],
         scored_steps: Sequence[int],
         trained: Sequence[str] = (),
+        parameters: Mapping[str, int] | None = None,
         pairs: Sequence[tuple[str, str]] = (),
         shown_forecasters: Sequence[str] = (),
         shown_steps: Sequence[int] = (),
@@ -62,8 +63,8 @@ class MetricsExporter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """forecasters, scored_steps: E and Q of `Scores`; trained: those of them that take training steps;
-        pairs: that are compared. shown_forecasters, shown_steps: E and L of `Shown`. champion: whom alerts of
-        all series follow.
+        parameters: how many weights each has; pairs: that are compared. shown_forecasters, shown_steps: E and
+        L of `Shown`. champion: whom alerts of all series follow.
         software: version, python and torch for `build_info`. device_memory: bytes in use by device, asked at
         each scrape, from another thread. now: seconds since the epoch; clock: monotonic."""
         self._lock = threading.Lock()
@@ -84,6 +85,9 @@ class MetricsExporter:
         if software is not None:
             row = tuple(software.get(label, "") for label in catalogue.BUILD_INFO.labels)
             self._put(catalogue.BUILD_INFO, 1, *row)
+        for forecaster in forecasters:
+            self._add(catalogue.FORECASTER_SECONDS, 0, forecaster)
+            self._put(catalogue.FORECASTER_PARAMETERS, (parameters or {}).get(forecaster, 0), forecaster)
         for metric in (catalogue.LAST_READING, catalogue.CHECKPOINT_TIMESTAMP, catalogue.TRAINING_LOSS):
             self._of(metric).clear()  # unknown is not 0
         registry.register(self)
@@ -206,6 +210,18 @@ class MetricsExporter:
         with self._lock:
             self._shown.take((topic, partition), shown)
 
+    def on_wins(
+        self, topic: str, partition: int, pair: tuple[str, str], by_series: Mapping[str, float]
+    ) -> None:
+        with self._lock:
+            if (topic, partition) in self._shards:
+                self._standing.take_wins((topic, partition), pair, by_series)
+
+    def on_cost(self, seconds: Mapping[str, float]) -> None:
+        with self._lock:
+            for forecaster, spent in seconds.items():
+                self._add(catalogue.FORECASTER_SECONDS, spent, forecaster)
+
     def on_evidence(self, topic: str, partition: int, evidence: Evidence) -> None:
         with self._lock:
             if (topic, partition) in self._shards:
@@ -251,6 +267,11 @@ class MetricsExporter:
         with self._lock:
             self._add(catalogue.CHECKPOINTS, 1)
             self._add(catalogue.CHECKPOINT_FAILURES, 1)
+
+    def figures(self) -> QualityFigures:
+        """The quality metrics as numbers."""
+        with self._lock:
+            return self._quality.figures()
 
     # -- the collector -----------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from pipeline.records import Float64Array
 
 Shard = tuple[str, int]
 PATH = "path"
+MOST_WINS = 10
+"""Each way."""
 
 
 class Standing:
@@ -24,7 +26,8 @@ class Standing:
         catalogue.COMPARISON_STATISTIC, catalogue.COMPARISON_LEADER,
     )  # fmt: skip
     METRICS = (
-        catalogue.COMPARISON_SERIES, *PAIRS, catalogue.GRADIENT_REACH, catalogue.MEMORY_LENGTH,
+        catalogue.COMPARISON_SERIES, *PAIRS, catalogue.COMPARISON_SERIES_DIFFERENCE,
+        catalogue.GRADIENT_REACH, catalogue.MEMORY_LENGTH,
     )  # fmt: skip
 
     def __init__(self, pairs: Sequence[tuple[str, str]], scored: Sequence[int]) -> None:
@@ -35,11 +38,16 @@ class Standing:
             ((a, b, step, result), 0.0) for a, b in pairs for step in steps for result in results
         ]
         self._evidence: dict[Shard, Evidence] = {}
+        self._wins: dict[tuple[Shard, tuple[str, str]], dict[str, float]] = {}
         self._reach: dict[tuple[Shard, str], tuple[Float64Array, int | None]] = {}
         self._tables = {metric.name: Table(metric) for metric in self.METRICS}
 
     def take(self, shard: Shard, evidence: Evidence) -> None:
         self._evidence[shard] = evidence
+
+    def take_wins(self, shard: Shard, pair: tuple[str, str], by_series: Mapping[str, float]) -> None:
+        """Of a shard, the series that the first of the pair wins or loses by most."""
+        self._wins[shard, pair] = dict(by_series)
 
     def take_reach(
         self, shard: Shard, forecaster: str, inputs: Float64Array, memory_length: int | None
@@ -50,6 +58,7 @@ class Standing:
     def forget(self, shard: Shard) -> None:
         self._evidence.pop(shard, None)
         self._reach = {key: value for key, value in self._reach.items() if key[0] != shard}
+        self._wins = {key: value for key, value in self._wins.items() if key[0] != shard}
 
     def freeze(self) -> list[Frozen]:
         self._set_series()
@@ -63,6 +72,7 @@ class Standing:
                             rows[metric.name].append((row, value))
         for metric in self.PAIRS:
             self._replace(metric, rows[metric.name])
+        self._set_wins()
         self._set_reach()
         return [table.freeze() for table in self._tables.values()]
 
@@ -76,6 +86,17 @@ class Standing:
                         row = (a, b, step, result)
                         counts[row] = counts.get(row, 0.0) + getattr(figures, result)
         self._replace(catalogue.COMPARISON_SERIES, list(counts.items()))
+
+    def _set_wins(self) -> None:
+        """The largest of all shards."""
+        by_pair: dict[tuple[str, str], list[tuple[float, str]]] = {}
+        for (_, pair), by_series in self._wins.items():
+            by_pair.setdefault(pair, []).extend((value, series) for series, value in by_series.items())
+        rows: dict[Row, float] = {}
+        for pair, found in by_pair.items():
+            found.sort()
+            rows |= {(*pair, series): value for value, series in (*found[:MOST_WINS], *found[-MOST_WINS:])}
+        self._replace(catalogue.COMPARISON_SERIES_DIFFERENCE, list(rows.items()))
 
     def _set_reach(self) -> None:
         by_lag: dict[Row, list[float]] = {}

@@ -44,6 +44,7 @@ def providers(exported, readiness):
         readiness=readiness,
         series=lambda: {"series": list(SERIES)},
         one_series=SERIES.get,
+        overview=lambda: {"version": 1, "sentence": "RNN ahead"},
     )
 
 
@@ -243,7 +244,15 @@ def test_an_answer_that_fails_is_500_and_the_server_goes_on(providers, caplog):
 # -- who may read ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/api/v1/series", "/api/v1/series?id=boiler/3/temp"])
+def test_overview(server):
+    status, headers, body = ask(server, "/api/v1/overview")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert json.loads(body) == {"version": 1, "sentence": "RNN ahead"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/api/v1/overview", "/api/v1/series", "/api/v1/series?id=boiler/3/temp"]
+)
 def test_without_the_password_nothing_is_told(closed_server, path):
     status, headers, body = ask(closed_server, path)
     assert status == 401

@@ -65,3 +65,14 @@ def test_without_a_gradient_there_is_no_reach(exported) -> None:
     exported.exporter.on_reach("plant", 0, "lstm", np.full(4, np.nan), None)
     assert exported.rows("training_gradient_reach_ratio") == []
     assert exported.rows("training_memory_length_readings") == []
+
+
+def test_the_largest_wins_of_all_shards_each_way(exported) -> None:
+    for partition in (0, 1):
+        exported.exporter.on_assigned("plant", partition)
+        wins = {f"s{partition}-{k}": (k - 14.5) / 100 for k in range(30)}
+        exported.exporter.on_wins("plant", partition, PAIR, wins)
+    rows = {row["series"] for row in exported.rows("comparison_series_difference")}
+    assert rows == {f"s{p}-{k}" for p in (0, 1) for k in (*range(5), *range(25, 30))}
+    exported.exporter.on_revoked("plant", 0)
+    assert all(row["series"].startswith("s1") for row in exported.rows("comparison_series_difference"))
