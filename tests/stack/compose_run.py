@@ -26,6 +26,7 @@ from compose_stack import (
     ask_worker,
     count_learnt,
     find_growth,
+    find_mail,
     find_obstacle,
     find_rest,
     find_spread,
@@ -116,12 +117,8 @@ def scrape(stack: Stack) -> str:
 
 def mail(stack: Stack) -> str:
     """a fault of the plant becomes a mail"""
-    found = wait_for(
-        "a mail in the mailbox",
-        lambda: stack.get("mailpit", 8025, "/api/v1/messages")["messages"] or None,
-        patience_s=600.0,
-    )
-    return f"{len(found)} mails; the newest: {found[0]['Subject']}"
+    subject, series = wait_for("a mail about a faulty sensor", lambda: find_mail(stack), patience_s=600.0)
+    return f"{series}: {subject}"
 
 
 def scale(stack: Stack) -> str:
