@@ -139,7 +139,7 @@ def wait_for(what: str, find: Callable[[], Any], patience_s: float = PATIENCE_S)
         try:
             if found := find():
                 return found
-        except (OSError, KeyError, StopIteration) as error:  # not there yet, or just gone
+        except (OSError, KeyError, StopIteration, StackError) as error:  # not there yet, or just gone
             why = f" ({error})"
         time.sleep(POLL_S)
     raise StackError(f"expected {what} within {patience_s:.0f} s{why}")
