@@ -29,9 +29,11 @@ def main() -> None:
     if given.url:
         take_all(given.url, given.folder, given.after)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        with DemoProcess(Path(folder) / "demo.log", find_port()) as demo:
-            take_all(demo.url, given.folder, given.after)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        DemoProcess(Path(folder) / "demo.log", find_port()) as demo,
+    ):
+        take_all(demo.url, given.folder, given.after)
 
 
 def take_all(url: str, folder: Path, after_s: float) -> None:
