@@ -40,7 +40,7 @@ PROBE := import subprocess, sys; \
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(INSTALLED) ## install the package, tests and linters into .venv
@@ -63,6 +63,10 @@ prometheus: ## install Prometheus and Alertmanager for the tests, from Debian's 
 .PHONY: kafka
 kafka: $(INSTALLED) ## fetch a Kafka broker for the tests: 43 MB, once; needs Java 17 and Maven
 	@$(KAFKA)
+
+.PHONY: compose-test
+compose-test: ## run docker-compose.yml for real: scaled, killed, restarted; 10 to 20 minutes; skips without Docker
+	@$(PYTHON) tests/stack/compose_run.py $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) ## check style and formatting with ruff
