@@ -16,7 +16,9 @@ SHOWN_ALERTS = 8
 FIGURES = (("MASE", "mae"), ("skill", "skill"), ("cover", "coverage"))
 WIDE = 100
 """Columns of a terminal that has room for a third step."""
-STATE_STYLES = {"firing": "bold red", "resolved": "green", "noted": "dim"}
+STATE_STYLES = {"firing": "bold red", "resolved": "green"}
+NOTED = "noted"
+"""Alerts that page nobody; with few series they would crowd out those that do."""
 
 
 def show_worker(overview: Overview, heading: Sequence[str], width: int) -> RenderableType:
@@ -80,7 +82,7 @@ def format_figure(number: float | None) -> str:
 
 def show_alerts(overview: Overview) -> RenderableType:
     """The newest; a line each, cut where the terminal ends."""
-    alerts = overview["alerts"][:SHOWN_ALERTS]
+    alerts = [alert for alert in overview["alerts"] if alert["state"] != NOTED][:SHOWN_ALERTS]
     if not alerts:
         return Text("no alert yet", style="dim")
     lines = []

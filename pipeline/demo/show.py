@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 from rich.text import Text
 
 from pipeline.demo.programme import Programme
-from pipeline.demo.screen import Overview, say_alert, say_progress, show_forecasters, show_worker
+from pipeline.demo.screen import NOTED, Overview, say_alert, say_progress, show_forecasters, show_worker
 from pipeline.demo.stage import Stage, run_stage
 from pipeline.feed_options import hold_sigterm
 
@@ -113,7 +113,7 @@ class Show:
 
     def _hear(self, alert: Mapping[str, Any]) -> None:
         key = alert["id"], alert["state"]
-        if key in self._heard:
+        if key in self._heard or alert["state"] == NOTED:
             return
         self._heard.add(key)
         self._fired += alert["state"] == "firing"

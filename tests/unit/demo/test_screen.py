@@ -49,7 +49,7 @@ def make_overview() -> dict[str, Any]:
             row("lstm", "rnn", 1, None), row("lstm", "rnn", 12, "lstm"), row("lstm", "rnn", None, "lstm"),
             row("lstm", "naive", 1, "lstm"),
         ],
-        "alerts": [alert],
+        "alerts": [{**alert, "state": "noted", "series": "only noted"}, alert],
     }  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def test_the_screen_shows_states_figures_sentence_and_alerts(width: int) -> None
     assert "3 series: 2 live, 1 warming · 50 readings/s · lag 1,234 messages" in text
     assert "2 hours, 3 sensors: LSTM error 6.1 % below RNN." in text
     assert f"bad_quality  {SERIES}" in text, "markup in a name is text"
+    assert "only noted" not in text, "it pages nobody"
     assert max(map(len, text.splitlines())) <= width
     lstm = next(line for line in text.splitlines() if line.startswith("lstm"))
     figures = ["1.250", "0.123", "0.900"]
@@ -103,7 +104,7 @@ def test_a_worker_that_has_nothing_yet_is_shown() -> None:
 def test_plain_lines_say_the_same() -> None:
     overview = make_overview()
     assert say_progress(overview).endswith("skill at 1: rnn -, lstm 0.123 · skill at 12: rnn -, lstm 0.123")
-    line = say_alert(overview["alerts"][0])
+    line = say_alert(overview["alerts"][1])
     assert line.endswith(f"firing bad_quality {SERIES}: 3 readings in a row")
-    old = say_alert({**overview["alerts"][0], "time": 0})
+    old = say_alert({**overview["alerts"][1], "time": 0})
     assert old.startswith("1970-01-01 00:00 firing")
