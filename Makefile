@@ -51,7 +51,7 @@ kafka: $(INSTALLED) ## fetch a Kafka broker for the tests: 43 MB, once; needs Ja
 	@$(KAFKA)
 
 .PHONY: compose-test
-compose-test: ## run docker-compose.yml for real: scaled, killed, restarted; 10 minutes; skips without Docker
+compose-test: ## run docker-compose.yml for real: scaled, killed, restarted; 10 to 20 minutes; skips without Docker
 	@$(PYTHON) tests/stack/compose_run.py $(ARGS)
 
 .PHONY: lint
