@@ -1,14 +1,15 @@
 """An anomaly score per reading: how rare are its last errors, and its own value, for this series.
 
-Two ranks within the series' long memory are joined: that of the mean of the last WINDOW one-step errors of the
-champion, and that of the value's deviation from its long-running level. Both are kept in the series' units and
-not in those of its scale: a scale that grows with the trouble would hide it. The joined surprise is divided by
-the cut, which is steered to a budget of episodes (`budget.py`); 1.0 pages. Readings that come faster than
+Two ranks within the series' long memory are joined: that of the mean of the last WINDOW one-step errors of
+the champion, and that of the value's deviation from its long-running level. Both are kept in the series'
+units and not in those of its scale: a scale that grows with the trouble would hide it. The joined surprise is
+divided by the cut, which is steered to a budget of episodes (`budget.py`); 1.0 pages. Readings that come faster than
 `grid_ms` are judged together.
 
 The bank's device does the ranks; what is rare, and decisions, are host work.
 
-Letters: R rows of a wave (padded), N rows as given, K rows worth a closer look, E forecasters, Q scored steps.
+Letters: R rows of a wave (padded), N rows as given, K rows worth a closer look, E forecasters, Q scored
+steps.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ FEWEST_MOVES = 20
 """A series that has changed fewer times than this has shown nothing that a change could be compared with."""
 YOUNG = 300
 """Judged steps: before them the cut is higher, by the log of how many are missing."""
+UNTRIED = 4.0
+"""So much higher is the cut of a series that has seen nothing of its season yet: what comes with the time of
+day is new to it, and to the forecasters."""
+LONGEST_SEASON = 1440.0
+"""Judged steps after which any series has seen enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +76,9 @@ class AlertOptions:
 class Alarms:
     """What a wave means for alerts, rows [N] as given.
 
-    score: 1.0 pages; NaN where a reading was not judged. exceeds: it belongs to an episode that pages, as more
-    than its hold. event, sticks: see `episodes`. Where score ≥ 0.5: expected, lower and upper are the forecast
-    that the reading contradicts most, in the series' units; NaN elsewhere.
+    score: 1.0 pages; NaN where a reading was not judged. exceeds: it belongs to an episode that pages, and not
+    as part of its hold. event, sticks: see `episodes`. Where score ≥ 0.5: expected, lower and upper are the
+    forecast that the reading contradicts most, in the series' units; NaN elsewhere.
     """
 
     score: npt.NDArray[np.float32]
@@ -86,6 +92,7 @@ class Alarms:
     last_ms: Ints
     peak: Floats
     rests_ms: Ints  # the first reading of those that have not changed
+    stuck_ms: Ints  # that of the rest which ends with this reading
 
     @staticmethod
     def join(parts: Sequence[Alarms]) -> Alarms:
@@ -128,11 +135,14 @@ class Anomaly:
         episodes["cell"][slots], episodes["judged"][slots] = cell, number + judged
         awake = episodes["run"][slots] < RESTS
         joined, moved, valid = self._rank(wave, error_REQ, valid_RQ, per, number, judged, awake)
+        stuck_ms = episodes["run_ms"][slots]
         sticks = episodes.rest(slots, time_ms, valid, moved, arrival.good, arrival.season_steps)
 
         judged &= seen
         habit = episodes.habit(slots, time_ms)
-        young = np.log(np.maximum(YOUNG / (number + 1.0), 1.0))
+        season = np.minimum(arrival.season_steps / per, LONGEST_SEASON)
+        untried = UNTRIED * np.maximum(1.0 - number / season, 0.0)
+        young = np.maximum(untried, np.log(np.maximum(YOUNG / (number + 1.0), 1.0)))
         score = np.where(judged, joined / (self.cut.value + habit + young), 0.0)
         warm = (arrival.good >= WARM) & (number >= WARM) & (episodes["moves"][slots] >= FEWEST_MOVES)
         score = np.where(warm, score, np.minimum(score, CAPPED))
@@ -156,6 +166,7 @@ class Anomaly:
             event=event, sticks=sticks, expected=told[0], lower=told[1], upper=told[2],
             began_ms=episodes["began_ms"][slots], last_ms=episodes["last_ms"][slots],
             peak=episodes["peak"][slots], rests_ms=episodes["run_ms"][slots],
+            stuck_ms=stuck_ms,
         )  # fmt: skip
 
     def _rank(

@@ -24,7 +24,7 @@ from forecasters.anomaly import Alarms, AlertOptions, Anomaly
 from forecasters.blend import Blend
 from forecasters.chunks import Chunks
 from forecasters.comparison import Comparison, pairs_of_interest
-from forecasters.episodes import Episodes
+from forecasters.episodes import Episodes, Standing
 from forecasters.fields import Fields, padded
 from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
@@ -589,6 +589,22 @@ class Bank:
             live = behind
         return min(max(live, 1), MAX_TICK)
 
+    # -- alerts ------------------------------------------------------------------------------------------
+
+    def declare_alerts(
+        self, slots: npt.NDArray[np.int64], *, min_abs: npt.NDArray[np.float64],
+        min_rel: npt.NDArray[np.float64], direction: npt.NDArray[np.int64],
+        may_stick: npt.NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Which deviations of these series count: their least size, and 1 above, -1 below, 0 both; may_stick:
+        whether a value that does not change can be stuck."""
+        if self.anomaly:
+            self.anomaly.episodes.declare(slots, min_abs, min_rel, direction, may_stick > 0)
+
+    def standing(self, slots: npt.NDArray[np.int64]) -> Standing | None:
+        """Which of these series have an alert; None where the bank was built without."""
+        return self.anomaly.episodes.standing(slots) if self.anomaly else None
+
     # -- what it costs, and its state --------------------------------------------------------------------
 
     def parameters(self, name: str) -> int:
@@ -750,7 +766,8 @@ def build(
 ) -> Bank:
     """A bank of the named forecasters. `recurrent`: the fields of `RecurrentOptions`.
 
-    alerts: how readings are judged; None: they are not. `blend` blends the other names. device "auto" is the GPU where there is one.
+    alerts: how readings are judged; None: they are not.
+    `blend` blends the other names. device "auto" is the GPU where there is one.
     Raises ValueError for an unknown or repeated name and for an option out of its range.
     """
     unknown = [n for n in names if n not in NAMES]

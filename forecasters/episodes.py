@@ -1,11 +1,11 @@
 """When scores become an episode, and when it is over: per series, on the host.
 
-A score of 1 begins an episode. It holds until `hold` judged steps have passed without another, and longer while
-the value stays displaced, that is beyond what was usual before: an outage is one episode, its end included.
+A score of 1 begins an episode. It holds until `hold` judged steps have passed without another, and longer
+while the value stays displaced, that is beyond what was usual before: an outage is one episode, its end included.
 What stays displaced for RELEARN holds is taken as normal from then on, and the episode ends as `shifted`.
 
-A value that has not changed for far longer than ever before is stuck, until it changes. Nothing is learnt from
-it meanwhile, and its return does not begin an episode.
+A value that has not changed for far longer than ever before is stuck, until it changes. Nothing is learnt
+from it meanwhile, and its return does not begin an episode.
 
 Letters: S slots, N rows of a wave.
 """
@@ -76,6 +76,18 @@ COLUMNS: Mapping[str, tuple[Any, float]] = {
     "direction": (np.int8, 0),  # 1 above, -1 below, 0 both
     "may_stick": (np.int8, 1),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where series stand, by slot as asked: whether an episode pages, its beginning and highest score;
+    whether the value is stuck, and since when."""
+
+    pages: Bools
+    began_ms: Ints
+    peak: Floats
+    is_stuck: Bools
+    rests_ms: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +214,13 @@ class Episodes:
             d[name][slots] = np.where(concerned, column, 0)
         d["state"][slots] = np.where(over, QUIET, np.where(begins, PAGES, np.where(notes, NOTED, state)))
         return what
+
+    def standing(self, slots: Ints) -> Standing:
+        d = self.data
+        return Standing(
+            pages=d["state"][slots] == PAGES, began_ms=d["began_ms"][slots], peak=d["peak"][slots],
+            is_stuck=d["stuck"][slots] > 0, rests_ms=d["run_ms"][slots],
+        )  # fmt: skip
 
     def declare(
         self, slots: Ints, min_abs: Floats, min_rel: Floats, direction: Ints, may_stick: Bools

@@ -186,7 +186,8 @@ class Memory:
             # stored as float16, so computed from float16: a resumed run sees what the first run saw
             x_RF=x16.to(torch.float32), base=base, last=y, scale=scale,
             naive_error=scaling.naive_error(b, level), lowest=b["lowest"],
-            highest=b["highest"], season_steps=season_steps, season_offset=offset, ago_RH=ago_RH, departure=departure,
+            highest=b["highest"], season_steps=season_steps, season_offset=offset, ago_RH=ago_RH,
+            departure=departure,
         )  # fmt: skip
 
     def hold(self, slots: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Held:

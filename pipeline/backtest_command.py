@@ -84,8 +84,8 @@ def run_command(
             find_windows(windows, name, str(labels))
     if by_file and (report or plots or forecasts or partitions > 1):
         raise ConfigError(
-            "expected no --report, --plots, --forecasts or --partitions with --labels or a folder, where each "
-            "file is a shard of its own; give the files without --labels"
+            "expected no --report, --plots, --forecasts or --partitions with --labels or a folder, where "
+            "each file is a shard of its own; give the files without --labels"
         )
     if report or plots:
         check_drawing()
