@@ -3,8 +3,8 @@
 Two ranks within the series' long memory are joined: that of the mean of the last WINDOW one-step errors of
 the champion, and that of the value's deviation from its long-running level. Both are kept in the series'
 units and not in those of its scale: a scale that grows with the trouble would hide it. The joined surprise is
-divided by the cut, which is steered to a budget of episodes (`budget.py`); 1.0 pages. Readings that come faster than
-`grid_ms` are judged together.
+divided by the cut, which is steered to a budget of episodes (`budget.py`); 1.0 pages. Readings that come
+faster than `grid_ms` are judged together.
 
 The bank's device does the ranks; what is rare, and decisions, are host work.
 
@@ -42,11 +42,15 @@ FEWEST_MOVES = 20
 """A series that has changed fewer times than this has shown nothing that a change could be compared with."""
 YOUNG = 300
 """Judged steps: before them the cut is higher, by the log of how many are missing."""
-UNTRIED = 4.0
+UNTRIED = 6.0
 """So much higher is the cut of a series that has seen nothing of its season yet: what comes with the time of
 day is new to it, and to the forecasters."""
+SEASONS = 1.5
 LONGEST_SEASON = 1440.0
-"""Judged steps after which any series has seen enough."""
+"""Judged steps of a season at most: SEASONS of them are enough for any series."""
+STALE = 3
+"""Steps since the last value up to which the next error is one of a step: a machine that starts after a rest
+is no surprise to be averaged with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,9 @@ class AlertOptions:
 class Alarms:
     """What a wave means for alerts, rows [N] as given.
 
-    score: 1.0 pages; NaN where a reading was not judged. exceeds: it belongs to an episode that pages, and not
-    as part of its hold. event, sticks: see `episodes`. Where score ≥ 0.5: expected, lower and upper are the
-    forecast that the reading contradicts most, in the series' units; NaN elsewhere.
+    score: 1.0 pages; NaN where a reading was not judged. exceeds: it belongs to an episode that pages, and
+    not as part of its hold. event, sticks: see `episodes`. Where score ≥ 0.5: expected, lower and upper are
+    the forecast that the reading contradicts most, in the series' units; NaN elsewhere.
     """
 
     score: npt.NDArray[np.float32]
@@ -134,13 +138,15 @@ class Anomaly:
         judged = cell > episodes["cell"][slots]
         episodes["cell"][slots], episodes["judged"][slots] = cell, number + judged
         awake = episodes["run"][slots] < RESTS
-        joined, moved, valid = self._rank(wave, error_REQ, valid_RQ, per, number, judged, awake)
+        rested = arrival.step - episodes["seen"][slots]
+        episodes["seen"][slots] = np.where(seen, arrival.step, episodes["seen"][slots])
+        joined, moved, valid = self._rank(wave, error_REQ, valid_RQ, per, number, judged, awake, rested)
         stuck_ms = episodes["run_ms"][slots]
         sticks = episodes.rest(slots, time_ms, valid, moved, arrival.good, arrival.season_steps)
 
         judged &= seen
         habit = episodes.habit(slots, time_ms)
-        season = np.minimum(arrival.season_steps / per, LONGEST_SEASON)
+        season = SEASONS * np.minimum(arrival.season_steps / per, LONGEST_SEASON)
         untried = UNTRIED * np.maximum(1.0 - number / season, 0.0)
         young = np.maximum(untried, np.log(np.maximum(YOUNG / (number + 1.0), 1.0)))
         score = np.where(judged, joined / (self.cut.value + habit + young), 0.0)
@@ -149,8 +155,9 @@ class Anomaly:
         told = np.full((5, slots.size), np.nan)  # expected, lower, upper, level, band
         near = np.flatnonzero(score >= NOTE)
         if near.size:
-            told[:, near] = self._look_closer(wave, near, error_REQ, half_REQ, valid_RQ)
-            allowed = episodes.allows(slots[near], values[near] - told[0, near], told[0, near])
+            closer = self._look_closer(wave, near, error_REQ, half_REQ, valid_RQ)
+            told[:, near], sides = closer[:-1], closer[-1]
+            allowed = episodes.allows(slots[near], values[near] - told[0, near], told[0, near], sides)
             score[near] = np.where(allowed, score[near], CAPPED)
         event = np.zeros(slots.size, np.int64)
         rows = np.flatnonzero(judged)
@@ -171,12 +178,12 @@ class Anomaly:
 
     def _rank(
         self, wave: Wave, error_REQ: Tensor, valid_RQ: Tensor, per: Ints, number: Ints, judged: Bools,
-        awake: Bools,
+        awake: Bools, rested: Ints,
     ) -> tuple[Floats, Bools, Bools]:  # fmt: skip
         """(joined surprise, whether the value changed, whether there was one to compare it with) `[N]`."""
         rows, ranks = wave.rows, self.ranks
         scale = self._memory.rings["level"].view(-1, 2)[wave.past_RH[:, 0], 1]
-        has_error, has_value = valid_RQ[:, 0], wave.seen
+        has_error, has_value = valid_RQ[:, 0] & self._send(rested <= STALE), wave.seen
         error = torch.where(has_error, error_REQ[:, self._champion, 0] * scale, 0.0)
         error = torch.nan_to_num(error, nan=0.0, posinf=0.0, neginf=0.0)
         size, away = error.abs(), wave.departure
@@ -186,7 +193,7 @@ class Anomaly:
                 rows, judged_R, (size, has_error, away, has_value)
             )
         counts_error, counts_value = has_error & judged_R, has_value & judged_R
-        mean = self._mean_error(wave, self._send(number % WINDOW), size, counts_error)
+        mean = self._mean_error(wave, self._send(number % WINDOW), size, counts_error, rested)
 
         kind = torch.where(away >= 0, ABOVE, BELOW)
         lanes = torch.cat([ranks.lanes(rows, ERROR), ranks.lanes(rows, kind)])
@@ -224,11 +231,12 @@ class Anomaly:
         means = cell[:, 0] / errors.clamp(min=1.0), cell[:, 2] / values.clamp(min=1.0)
         return means[0], errors > 0, means[1], values > 0
 
-    def _mean_error(self, wave: Wave, at: Tensor, size: Tensor, counts: Tensor) -> Tensor:
+    def _mean_error(self, wave: Wave, at: Tensor, size: Tensor, counts: Tensor, rested: Ints) -> Tensor:
         """`[R]` over the last WINDOW judged steps; those that are missing since a restart count as 0."""
         errors = self.fields["errors"].index_select(0, wave.rows)
-        if wave.arrival.restarted.any():
-            errors = torch.where(self._send(wave.arrival.restarted)[:, None], 0.0, errors)
+        anew = wave.arrival.restarted | (rested > WINDOW)
+        if anew.any():
+            errors = torch.where(self._send(anew)[:, None], 0.0, errors)
         here = torch.arange(WINDOW, device=self._device) == at[:, None]
         errors = torch.where(here & counts[:, None], size[:, None], errors)
         self.fields["errors"].index_copy_(0, wave.rows, errors)
@@ -240,7 +248,8 @@ class Anomaly:
     def _look_closer(
         self, wave: Wave, near: Ints, error_REQ: Tensor, half_REQ: Tensor, valid_RQ: Tensor
     ) -> Floats:
-        """`[5, K]` expected, lower, upper: of the forecast that the value contradicts most; level, band."""
+        """`[6, K]` expected, lower, upper: of the forecast that the value contradicts most; level, band; on
+        which side of the oldest forecast it lies, 0 within its interval."""
         at = torch.from_numpy(near).to(self._device)
         rows = wave.rows[at]
         error, half = error_REQ[at, self._champion], half_REQ[at, self._champion]
@@ -254,7 +263,12 @@ class Anomaly:
         width = torch.where(said, half[pick].double() * scale, float("nan"))
         kind = torch.where(away >= 0, ABOVE, BELOW)
         band = self.ranks.tail_start(self.ranks.lanes(rows, kind)).double()
-        told = torch.stack([expected, expected - width, expected + width, base - away, band])
+        # the newest forecasts may have been made from what was wrong
+        oldest = valid_RQ[at].long().cumsum(1).argmax(1)
+        old = (pick[0], oldest)
+        side = torch.where(error[old].abs() > half[old], error[old].sign(), 0.0)
+        side = torch.where(said, side, away.sign().float()).double()
+        told = torch.stack([expected, expected - width, expected + width, base - away, band, side])
         host: Floats = told.cpu().numpy()
         return host
 

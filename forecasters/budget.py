@@ -2,8 +2,8 @@
 
 The surprise of a reading is -ln of how rare it is, roughly; were it exact and readings independent, a cut at
 ln(readings judged / episodes wanted) would do. It is neither, so the cut is moved: up with every episode,
-down as time passes without. All that enters are counts, and they enter at ticks: whole numbers, so that the order
-within a tick does not matter.
+down as time passes without. All that enters are counts, and they enter at ticks: whole numbers, so that the
+order within a tick does not matter.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 
 DAY_MS = 86_400_000
-SETTLE_DAYS = 10.0
+SETTLE_DAYS = 3.0
 """A rate of twice the budget raises the cut by one, that is by a factor of e in rarity, in so many days."""
-FIRST_DAYS = 1.0
+FIRST_DAYS = 0.5
 """At the start it moves as fast as this, for the first cut is a guess."""
 MOST_AN_EPISODE = 0.5
 """No single episode moves the cut further: one series alone has few to go by."""

@@ -1,8 +1,9 @@
 """When scores become an episode, and when it is over: per series, on the host.
 
 A score of 1 begins an episode. It holds until `hold` judged steps have passed without another, and longer
-while the value stays displaced, that is beyond what was usual before: an outage is one episode, its end included.
-What stays displaced for RELEARN holds is taken as normal from then on, and the episode ends as `shifted`.
+while the value stays displaced, that is beyond what was usual before: an outage is one episode, its end
+included. What stays displaced for RELEARN holds is taken as normal from then on, and the episode ends as
+`shifted`.
 
 A value that has not changed for far longer than ever before is stuck, until it changes. Nothing is learnt
 from it meanwhile, and its return does not begin an episode.
@@ -50,6 +51,7 @@ HABIT_MS = 5.0 * 86_400_000
 HOUR_MS = 3_600_000
 
 COLUMNS: Mapping[str, tuple[Any, float]] = {
+    "seen": (np.int64, -1),  # step of the last value
     "judged": (np.int64, 0),  # steps of the alert grid so far
     "cell": (np.int64, 0),  # of that grid, the last
     "state": (np.int8, QUIET),
@@ -229,14 +231,15 @@ class Episodes:
         d["min_abs"][slots], d["min_rel"][slots] = min_abs, min_rel
         d["direction"][slots], d["may_stick"][slots] = direction, may_stick
 
-    def allows(self, slots: Ints, deviation: Floats, expected: Floats) -> Bools:
-        """Whether a deviation is large enough, and in a direction that counts."""
+    def allows(self, slots: Ints, deviation: Floats, expected: Floats, side: Floats) -> Bools:
+        """Whether a deviation is large enough, and in a direction that counts, as is the side of the oldest
+        forecast on which the value lies: the return from a deviation upwards is none downwards."""
         d, size = self.data, np.abs(deviation)
         direction = d["direction"][slots]
         allowed: Bools = (
             (size >= d["min_abs"][slots])
             & (size >= d["min_rel"][slots] * np.abs(expected))
-            & ((direction == 0) | (np.sign(deviation) == direction))
+            & ((direction == 0) | ((np.sign(deviation) == direction) & (side == direction)))
         )
         return allowed
 

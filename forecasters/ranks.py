@@ -1,8 +1,8 @@
 """How rare a number is for its own series: ranks within a long memory, from histograms.
 
 A series has KINDS lanes, each a histogram of a quantity ≥ 0 with PER_OCTAVE bins an octave of the quantity
-over the lane's unit. Old readings are forgotten over MEMORY readings. What `surprise` needs of a histogram is four
-quantiles and the mean excess over the last; they are drawn from it every REFRESH readings, so that most
+over the lane's unit. Old readings are forgotten over MEMORY readings. What `surprise` needs of a histogram is
+four quantiles and the mean excess over the last; they are drawn from it every REFRESH readings, so that most
 readings touch one bin only.
 
 Beyond the last quantile the tail is the predictive one of an exponential tail in log units whose mean was
