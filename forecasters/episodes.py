@@ -173,15 +173,25 @@ class Episodes:
 
         value, level and band: the value, what is usual, and how far around it, in the series' units.
         """
-        d, hold = self.data, self.options.hold
-        state, what = d["state"][slots], np.zeros(slots.size, np.int64)
-        near = score >= NOTE
-        concerned = (state != QUIET) | near
+        d = self.data
+        what = np.zeros(slots.size, np.int64)
         muted = d["muted"][slots]
         if muted.any():
             d["muted"][slots] = np.maximum(muted - 1, 0)
-        if not concerned.any():
-            return what
+        concerned = np.flatnonzero((d["state"][slots] != QUIET) | (score >= NOTE))
+        if concerned.size:
+            columns = (slots, time_ms, score, value, level, band, muted)
+            what[concerned] = self._judge(*(column[concerned] for column in columns))
+        return what
+
+    def _judge(
+        self, slots: Ints, time_ms: Ints, score: Floats, value: Floats, level: Floats, band: Floats,
+        muted: Ints,
+    ) -> Ints:  # fmt: skip
+        """Of those that have an episode, or a score worth one."""
+        d, hold = self.data, self.options.hold
+        state, what = d["state"][slots], np.zeros(slots.size, np.int64)
+        near = score >= NOTE
         exceeds = score >= 1.0
         firing = state == PAGES
         stuck = d["stuck"][slots] > 0
@@ -213,7 +223,7 @@ class Episodes:
             d["habit"][rows] = self.habit(rows, time_ms[begins]) + HABIT
             d["habit_ms"][rows] = time_ms[begins]
         for name, column in (("quiet", quiet), ("since", since), ("age", age)):
-            d[name][slots] = np.where(concerned, column, 0)
+            d[name][slots] = column
         d["state"][slots] = np.where(over, QUIET, np.where(begins, PAGES, np.where(notes, NOTED, state)))
         return what
 

@@ -186,9 +186,8 @@ def test_a_lasting_shift_of_the_level_is_one_alert_that_says_it_is_taken_as_norm
     values = go_on(8 * DAY) + 30
     heard = line.send(values, HISTORY)
     assert brief(heard) == [FIRES, ("anomaly", "resolved", "shifted")]
-    assert (
-        "taken as normal" in heard[-1].reason
-        or "taken as normal" in next(a.reason for a in heard if a.state == "resolved")
+    assert "taken as normal" in heard[-1].reason or "taken as normal" in next(
+        a.reason for a in heard if a.state == "resolved"
     )
 
 
