@@ -135,7 +135,7 @@ class Showcase:
             fault=stepped.fault[rows],
             said=said,
             readings_learned=stepped.readings_learned[rows],
-            score=np.full(rows.size, np.nan) if alarms is None else alarms.score[rows].astype(np.float64),
+            score=None if alarms is None else alarms.score[rows].astype(np.float64),
         )
 
     def forget(self, partition: Partition) -> None:

@@ -44,8 +44,9 @@ class _Values:
         at, known = shown.places, ~np.isnan(shown.value)
         self.value[at[known]] = shown.value[known]
         self.learned[at] = shown.readings_learned
-        judged = ~np.isnan(shown.score)
-        self.score[at[judged]] = shown.score[judged]
+        if shown.score is not None:
+            judged = ~np.isnan(shown.score)
+            self.score[at[judged]] = shown.score[judged]
         self.fault[at] = shown.fault
         self.said[at] = shown.said
 
