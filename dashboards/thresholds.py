@@ -158,7 +158,10 @@ def read_thresholds(path: str | os.PathLike[str] = FILE) -> Thresholds:
     try:
         found = Thresholds.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{name}: {_explain(error.errors()[0], data)}") from None
+        faults = error.errors()
+        # A key that is not known says more than that another one is missing.
+        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+        raise ConfigError(f"{name}: {_explain(first)}") from None
     misses = found.interval_misses
     if not misses.low < misses.nominal < misses.high:
         raise ConfigError(
@@ -173,7 +176,7 @@ def read_thresholds(path: str | os.PathLike[str] = FILE) -> Thresholds:
     return found
 
 
-def _explain(error: Any, data: dict[str, Any]) -> str:
+def _explain(error: Any) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         *above, wrong = error["loc"]

@@ -4,6 +4,7 @@ import { Gone, Poll, ask } from "./api.js";
 import { Chart, css, lineOf, sample } from "./chart.js";
 import { byId, el, setText } from "./dom.js";
 import { count, duration, kindTitle, number, stateTitle, time, title } from "./format.js";
+import { episodes } from "./overview.js";
 
 export class Course {
   constructor(choice) {
@@ -135,10 +136,8 @@ export class Course {
     ctx.stroke();
     ctx.setLineDash([]);
     ctx.font = `${12 * ratio}px system-ui, sans-serif`;
-    const episodes = new Map(); // the newest message of each: those are listed newest first
-    for (const alert of this.answer.alerts) if (!episodes.has(alert.id)) episodes.set(alert.id, alert);
-    for (const alert of episodes.values()) {
-      if (alert.state === "noted" || (alert.ended ?? Infinity) < this.history.time[0]) continue;
+    for (const alert of episodes(this.answer.alerts)) {
+      if ((alert.ended ?? Infinity) < this.history.time[0]) continue;
       const [from, to] = [place(alert.started), place(alert.ended ?? this.history.newest)];
       ctx.fillStyle = css("--alert-band");
       ctx.fillRect(from, bbox.top, Math.max(to - from, 2 * ratio), bbox.height);

@@ -6,6 +6,7 @@ import {
   count, duration, kindTitle, number, percent, signedPercent, small, stateTitle, time, title,
 } from "./format.js";
 
+const MOST_ALERTS = 30;
 const MATERIAL = 0.02; // as the comparison has it: less is no difference that matters
 
 export function renderOverview(overview, step, onSeries) {
@@ -48,13 +49,7 @@ function renderVitals(overview) {
   const told = Object.entries(states)
     .filter(([state, series]) => series && state !== "retired")
     .map(([state, series]) => `${count(series)} ${stateTitle(state)}`);
-  const firing = new Set();
-  const seen = new Set();
-  for (const alert of overview.alerts) { // the newest first
-    if (seen.has(alert.id)) continue;
-    seen.add(alert.id);
-    if (alert.state === "firing") firing.add(alert.series);
-  }
+  const firing = new Set(episodes(overview.alerts).filter(({ state }) => state === "firing").map(({ series }) => series));
   const values = [
     ["series", told.join(", ") || "none yet"],
     ["alerting", firing.size ? `${count(firing.size)} series` : "none", firing.size ? "alert" : ""],
@@ -148,21 +143,35 @@ function forest({ a, difference, lower, upper }) {
   return drawn;
 }
 
+// The newest message of each episode, in the order of those; they come with the newest first.
+export function episodes(alerts) {
+  const found = new Map();
+  for (const alert of alerts) if (!found.has(alert.id) && alert.state !== "noted") found.set(alert.id, alert);
+  return [...found.values()];
+}
+
 let shownAlerts = "";
 
 function renderAlerts({ alerts }, onSeries) {
-  const key = JSON.stringify(alerts.slice(0, 30).map((alert) => [alert.id, alert.state, alert.time]));
+  const told = episodes(alerts).slice(0, MOST_ALERTS);
+  const key = JSON.stringify(told.map((alert) => [alert.id, alert.state, alert.time]));
   if (key === shownAlerts) return;
   shownAlerts = key;
   const box = byId("alerts");
-  if (!alerts.length) {
+  if (!told.length) {
     box.replaceChildren(el("p", { class: "quiet" }, "None since this worker started."));
     return;
   }
-  box.replaceChildren(...alerts.slice(0, 30).map((alert) => el("button",
+  const at = box.scrollTop;
+  box.replaceChildren(...told.map((alert) => el("button",
     { type: "button", class: "alert-row", "data-state": alert.state, onclick: () => onSeries(alert.series) },
-    el("span", { class: "alert-time" }, time(alert.time)),
-    el("span", { class: "alert-state" }, `${alert.state === "firing" ? "▲ " : alert.state === "resolved" ? "✓ " : ""}${alert.state}`),
+    el("span", { class: "alert-state" }, alert.state === "firing" ? "▲ firing" : `✓ ${alert.resolution ?? alert.state}`),
+    el("span", { class: "alert-time" }, span(alert)),
     el("span", { class: "alert-name" }, name(alert.name), " · ", kindTitle(alert.kind)),
     el("span", { class: "alert-reason quiet" }, alert.reason))));
+  box.scrollTop = at;
+}
+
+function span({ started, ended }) {
+  return ended == null ? `since ${time(started)}` : `${time(started)}, for ${duration(ended - started)}`;
 }

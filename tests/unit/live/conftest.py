@@ -17,13 +17,16 @@ from pipeline.engine.shard import Shard
 from pipeline.exporters.prometheus import MetricsExporter
 from pipeline.holdings import Holding, Loaded
 from pipeline.issued import find_scores
+from pipeline.live.tracks import Tracks
 from pipeline.live.view import LiveView
 from pipeline.ports import Partition, Position, TopicFacts
 from pipeline.readiness import Readiness
 from pipeline.records import Readings
 
 NAMES = ("naive", "rnn", "lstm")
+SHOWN = ("rnn", "lstm")
 HORIZON = 4
+STEPS = (1, 2, 4)
 STEP_MS = 1000
 START_MS = 1_795_415_880_000
 TOPIC = "plant"
@@ -48,12 +51,14 @@ class Stage:
     """`step` sends one reading of each series; both clocks stand still unless they are moved."""
 
     clock_s: float = 100.0
+    most: int = 4
     holdings: dict[Partition, Holding] = field(default_factory=dict)
     made: int = 0
 
     def __post_init__(self) -> None:
         self.metrics = MetricsExporter(CollectorRegistry(), forecasters=NAMES, scored_steps=(1, 2, 3, 4))
-        self.view = LiveView(self.metrics.figures, now=self.now, clock=lambda: self.clock_s)
+        tracks = Tracks(NAMES, SHOWN, STEPS, most=self.most, length=20)
+        self.view = LiveView(self.metrics.figures, tracks, now=self.now, clock=lambda: self.clock_s)
         self.readiness = Readiness()
         self.readiness.hinder(None)
 
@@ -100,7 +105,7 @@ class Stage:
                 if outcome.stepped is not None:
                     self.view.see(holding.partition, outcome.stepped)
                     self.metrics.on_wave(*holding.partition, find_scores(outcome.stepped.wave))
-                self.view.hear(outcome.alerts)
+                self.view.hear(holding.partition, outcome.alerts)
             self.made += 1
 
     def look(self, after_s: float = 1.0) -> None:
