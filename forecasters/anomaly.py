@@ -166,7 +166,9 @@ class Anomaly:
                 slots[rows], time_ms[rows], score[rows], values[rows], told[3, rows], told[4, rows]
             )
             cadence = self._memory.timetable["cadence_ms"][slots[rows]]
-            self.cut.count(rows.size, int((per[rows] * cadence).sum()), int((event == BEGINS).sum()))
+            stands_ms = per[rows] * cadence
+            exposed_ms = int(stands_ms[young[rows] == 0.0].sum())
+            self.cut.count(rows.size, int(stands_ms.sum()), exposed_ms, int((event == BEGINS).sum()))
         return Alarms(
             score=np.where(judged, score, np.nan).astype(np.float32),
             exceeds=(score >= 1.0) & (episodes["state"][slots] == PAGES),

@@ -42,19 +42,22 @@ class Cut:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.shift = 0.0
-        self.judged = self.exposed_ms = 0  # since the start
-        self._new_exposed_ms = self._new_pages = self._new_judged = 0
+        self.judged = self.judged_ms = self.exposed_ms = 0  # since the start
+        self._new_judged = self._new_judged_ms = self._new_exposed_ms = self._new_pages = 0
         self.value = math.inf
 
-    def count(self, judged: int, exposed_ms: int, pages: int) -> None:
-        """Readings judged, the time that they stand for summed over series, and episodes begun."""
+    def count(self, judged: int, judged_ms: int, exposed_ms: int, pages: int) -> None:
+        """Readings judged, the time that they stand for summed over series, that of them in which the cut
+        was the only one (young series have a higher one), and episodes begun."""
         self._new_judged += judged
+        self._new_judged_ms += judged_ms
         self._new_exposed_ms += exposed_ms
         self._new_pages += pages
 
     def tick(self, live: int) -> None:
         """Move the cut. live: series that are read now."""
         self.judged += self._new_judged
+        self.judged_ms += self._new_judged_ms
         self.exposed_ms += self._new_exposed_ms
         if not self.judged:
             return
@@ -64,18 +67,19 @@ class Cut:
         settle = min(max(elapsed, FIRST_DAYS), SETTLE_DAYS)
         step = min(1.0 / (allowed * max(live, 1) * settle), MOST_AN_EPISODE)
         self.shift += step * (self._new_pages - allowed * days)
-        guess = math.log(max(self.judged / (self.exposed_ms / DAY_MS) / allowed, 1.0))
+        guess = math.log(max(self.judged / (self.judged_ms / DAY_MS) / allowed, 1.0))
         self.shift = max(self.shift, LOWEST_CUT - guess)
         self.value = guess + self.shift
-        self._new_judged = self._new_exposed_ms = self._new_pages = 0
+        self._new_judged = self._new_judged_ms = self._new_exposed_ms = self._new_pages = 0
 
     def save(self) -> Iterator[tuple[str, torch.Tensor]]:
         yield "cut", torch.tensor([self.shift, self.value], dtype=torch.float64)
-        counts = [self.judged, self.exposed_ms, self._new_judged, self._new_exposed_ms, self._new_pages]
-        yield "counts", torch.tensor(counts)
+        counts = [self.judged, self.judged_ms, self.exposed_ms, self._new_judged, self._new_judged_ms]
+        yield "counts", torch.tensor([*counts, self._new_exposed_ms, self._new_pages])
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         """Raises KeyError where something is missing."""
         self.shift, self.value = state["cut"].tolist()
-        self.judged, self.exposed_ms, *new = (int(v) for v in state["counts"])
-        self._new_judged, self._new_exposed_ms, self._new_pages = new
+        counts = [int(v) for v in state["counts"]]
+        self.judged, self.judged_ms, self.exposed_ms, self._new_judged, self._new_judged_ms = counts[:5]
+        self._new_exposed_ms, self._new_pages = counts[5:]

@@ -180,8 +180,10 @@ class Episodes:
             d["muted"][slots] = np.maximum(muted - 1, 0)
         concerned = np.flatnonzero((d["state"][slots] != QUIET) | (score >= NOTE))
         if concerned.size:
-            columns = (slots, time_ms, score, value, level, band, muted)
-            what[concerned] = self._judge(*(column[concerned] for column in columns))
+            at = concerned
+            what[at] = self._judge(
+                slots[at], time_ms[at], score[at], value[at], level[at], band[at], muted[at]
+            )
         return what
 
     def _judge(

@@ -141,7 +141,7 @@ def test_the_cut_ends_where_episodes_come_as_often_as_the_budget_says(true_rate:
     for _ in range(60 * 24):
         expected = live * 60 * true_rate * math.exp(-cut.value)
         pages.append(int(rng.poisson(expected)))
-        cut.count(live * 60, live * HOUR_MS, pages[-1])
+        cut.count(live * 60, live * HOUR_MS, live * HOUR_MS, pages[-1])
         cut.tick(live)
     assert sum(pages[-30 * 24 :]) == pytest.approx(5.0 * 30, rel=0.2)
 
