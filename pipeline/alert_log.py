@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from forecasters.anomaly import Alarms
 from forecasters.episodes import BEGINS
 from pipeline.histories import History
 from pipeline.records import BoolArray, Float64Array, Int64Array
 
+Floats = npt.NDArray[np.float32]
 COLUMNS = ("file", "series", "time", "value", "score", "alert")
 
 
@@ -32,8 +34,8 @@ class AlertLog:
 
     history: History
     is_kept: bool = False
-    _rows: list[tuple[Int64Array, ...]] = field(default_factory=list)  # reading, begins, exceeds, score
-    _exceeding: list[tuple[Int64Array, ...]] = field(default_factory=list)
+    _rows: list[tuple[Int64Array, Floats]] = field(default_factory=list)  # reading, begins, exceeds, score
+    _exceeding: list[tuple[Int64Array, BoolArray, Floats]] = field(default_factory=list)
 
     def add(self, rows: Int64Array, alarms: Alarms) -> None:
         """rows [N]: of the history, -1 for a step that no reading has."""
@@ -55,10 +57,9 @@ class AlertLog:
     def list_episodes(self, from_ms: int) -> list[Episode]:
         """Episodes that reach into the time from `from_ms` on, by series and time."""
         open_by_series: dict[int, list[list[float]]] = {}
-        columns = [np.concatenate(part) for part in zip(*self._exceeding, strict=True)]
-        if not columns:
-            return []
-        for row, begins, score in zip(*(c.tolist() for c in columns), strict=True):
+        for row, begins, score in (
+            one for part in self._exceeding for one in zip(*(column.tolist() for column in part), strict=True)
+        ):
             series, time_ms = int(self.history.series_index[row]), int(self.history.event_time_ms[row])
             episodes = open_by_series.setdefault(series, [])
             if begins or not episodes:

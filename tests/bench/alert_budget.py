@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,8 @@ import numpy as np
 import torch
 
 from forecasters import Bank, build
-from forecasters.anomaly import AlertOptions
+from forecasters.anomaly import SEASONS, AlertOptions
+from forecasters.budget import Budget, Cut
 from forecasters.episodes import BEGINS
 
 MINUTE_MS = 60_000
@@ -95,8 +94,43 @@ def run(size: int, days: int, seed: int, budget: float, per_series: bool, faulty
     return pages
 
 
-def run_single(seed: int, days: int) -> int:
-    return sum(map(len, run(1, days, seed, SINGLE_BUDGET, per_series=True, faulty=False)))
+class OwnCuts:
+    """A cut for each series, as if each had a shard of its own: steered after each of its readings."""
+
+    def __init__(self, size: int) -> None:
+        self.cuts = [Cut(Budget(SINGLE_BUDGET, per_series=True)) for _ in range(size)]
+
+    @property
+    def value(self) -> np.ndarray:
+        return np.array([cut.value for cut in self.cuts])
+
+    def count(self, judged: int, judged_ms: int, exposed_ms: int, pages: int) -> None:
+        """Sums over series: not of use here."""
+
+    def tick(self, live: int) -> None:
+        """Likewise."""
+
+    def take(self, is_young: bool, begins: np.ndarray) -> None:
+        for cut, page in zip(self.cuts, begins.tolist(), strict=True):
+            cut.count(1, MINUTE_MS, 0 if is_young else MINUTE_MS, int(page))
+            cut.tick(1)
+
+
+def run_singles(size: int, days: int) -> int:
+    """Pages of so many shards of one series each. The naive forecaster shares nothing, so they can be rows of
+    one bank, each with a cut of its own."""
+    bank, plant, cuts = make_bank(SINGLE_BUDGET, per_series=True), Plant(size, 2), OwnCuts(size)
+    assert bank.anomaly is not None
+    bank.anomaly.cut = cuts  # type: ignore[assignment]
+    slots = bank.add([f"s{k}" for k in range(size)], cadence_ms=MINUTE_MS)
+    pages = 0
+    for minute in range(days * DAY):
+        alarms = bank.step(slots, np.full(size, minute * MINUTE_MS), plant.read(minute)).alarms
+        assert alarms is not None
+        begins = alarms.event == BEGINS
+        cuts.take(minute < SEASONS * DAY, begins)
+        pages += int(begins.sum())
+    return pages
 
 
 def main() -> None:
@@ -123,9 +157,7 @@ def main() -> None:
             result[f"fleet_{name}"] = told
             print(name, told, flush=True)
     if given.single:
-        with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-            counts = pool.starmap(run_single, [(seed, given.single_days) for seed in range(given.single)])
-        total = sum(counts)
+        total = run_singles(given.single, given.single_days)
         result["single"] = {
             "series": given.single, "days": given.single_days, "budget": f"{SINGLE_BUDGET:g}/series/day",
             "pages": total,
