@@ -21,6 +21,15 @@ INSTALLED := .venv/.installed
 # Ends at once where the jars are there; says what is missing where Java or Maven is.
 KAFKA := $(BIN)/python -m pipeline.demo.kafka_server
 
+# Ends at once where all four are there. As root on Debian it installs them, without starting their services.
+PROMETHEUS := has() { command -v "$$1" >/dev/null; }; \
+  if has promtool && has prometheus && has amtool && { has alertmanager || has prometheus-alertmanager; }; then exit 0; fi; \
+  if ! has apt-get || [ "$$(id -u)" != 0 ]; then \
+    echo "prometheus: expected prometheus, promtool, alertmanager and amtool in the PATH, or root on Debian to" \
+         "install its packages prometheus and prometheus-alertmanager." >&2; exit 1; fi; \
+  apt-get -qq update >&2; \
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends prometheus prometheus-alertmanager >/dev/null
+
 # Exit status 0 if the index in argv[1] answers and has torch. Over within 15 s whatever the
 # network does; the download that may follow has no such limit.
 PROBE := import subprocess, sys; \
@@ -31,7 +40,7 @@ PROBE := import subprocess, sys; \
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(INSTALLED) ## install the package, tests and linters into .venv
@@ -44,11 +53,20 @@ demo: $(INSTALLED) ## the whole job on one screen and in a browser: http://127.0
 test: $(INSTALLED) ## run all tests; skipped ones are listed with their reason
 	@test -n "$${KAFKA_BOOTSTRAP:-}" || $(KAFKA) >/dev/null || \
 	  echo "kafka: without a broker its tests are skipped; 'make kafka' fetches one once this is mended." >&2
+	@$(PROMETHEUS) 2>/dev/null || echo "prometheus: tests of rules and messages are skipped; see 'make prometheus'." >&2
 	$(BIN)/python -m pytest -rs $(ARGS)
+
+.PHONY: prometheus
+prometheus: ## install Prometheus and Alertmanager for the tests, from Debian's packages (as root)
+	@$(PROMETHEUS)
 
 .PHONY: kafka
 kafka: $(INSTALLED) ## fetch a Kafka broker for the tests: 43 MB, once; needs Java 17 and Maven
 	@$(KAFKA)
+
+.PHONY: compose-test
+compose-test: ## run docker-compose.yml for real: scaled, killed, restarted; 10 to 20 minutes; skips without Docker
+	@$(PYTHON) tests/stack/compose_run.py $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) ## check style and formatting with ruff

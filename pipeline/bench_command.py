@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pipeline.bench import Row
 
 
 @click.group("bench", context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,15 +51,138 @@ def engine(series: str, runs: int, json_path: Path | None) -> None:
     _print(report)
 
 
+_RUNS = click.option(
+    "--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Median of so many."
+)
+_JSON = click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here."
+)
+_SCALE = click.option(
+    "--scale", default=1.0, show_default=True, type=click.FloatRange(min=0.001, max=100.0),
+    help="Times the readings of a full run, for a quick look.",
+)  # fmt: skip
+_BOOTSTRAP = click.option("--bootstrap", help="A broker. [default: one of its own, which needs Java 17]")
+
+
+@bench.command("ingest", short_help="From a topic to columns of readings.")
+@_BOOTSTRAP
+@_SCALE
+@_RUNS
+@_JSON
+def ingest(bootstrap: str | None, scale: float, runs: int, json_path: Path | None) -> None:
+    """Readings per second from a topic to columns, beside kafka-python with json.loads.
+
+    Example:
+      gatecast bench ingest --runs 3
+    """
+    from pipeline.benches.ingest import run_ingest
+
+    with _broker(bootstrap) as address:
+        _report(run_ingest(address, runs, scale), json_path)
+
+
+@bench.command("emit", short_help="Forecasts into a topic.")
+@_BOOTSTRAP
+@_SCALE
+@_RUNS
+@_JSON
+def emit(bootstrap: str | None, scale: float, runs: int, json_path: Path | None) -> None:
+    """Forecasts per second into a topic, beside a send for each record.
+
+    Example:
+      gatecast bench emit --runs 3
+    """
+    from pipeline.benches.emit import run_emit
+
+    with _broker(bootstrap) as address:
+        _report(run_emit(address, runs, scale), json_path)
+
+
+@bench.command("exposition", short_help="The text of a scrape.")
+@_RUNS
+@_JSON
+def exposition(runs: int, json_path: Path | None) -> None:
+    """Samples per second of /metrics, beside prometheus_client's generate_latest; and a default scrape.
+
+    Example:
+      gatecast bench exposition
+    """
+    from pipeline.benches.exposition import run_exposition
+
+    _report(run_exposition(runs), json_path)
+
+
+@bench.command("end-to-end", short_help="From a topic through workers to the forecasts topic.")
+@click.option(
+    "--workers", default=2, show_default=True, type=click.IntRange(min=1), help="Processes of the worker."
+)
+@_SCALE
+@_RUNS
+@_JSON
+def end_to_end(workers: int, scale: float, runs: int, json_path: Path | None) -> None:
+    """Readings per second through real workers and a real broker, beside one network per sensor.
+
+    Example:
+      gatecast bench end-to-end --runs 3 --json end-to-end.json
+    """
+    from pipeline.benches.end_to_end import run_end_to_end
+
+    with _explained():
+        rows, more = run_end_to_end(runs, workers, scale)
+    _report(rows, json_path, **more)
+
+
+@contextmanager
+def _broker(bootstrap: str | None) -> Iterator[str]:
+    """The broker that was named, or one of its own while it lasts."""
+    with _explained():
+        if bootstrap is not None:
+            yield bootstrap
+            return
+        from pipeline.demo.kafka_server import KafkaServer
+
+        with tempfile.TemporaryDirectory() as folder, KafkaServer(Path(folder)) as server:
+            yield server.bootstrap
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What a broker or a worker fails with, as one sentence."""
+    from kafka.errors import KafkaError
+
+    from pipeline.clients import BrokerError
+    from pipeline.demo.kafka_server import ServerError
+
+    try:
+        yield
+    except (KafkaError, BrokerError, ServerError, TimeoutError, RuntimeError) as error:
+        raise click.ClickException(str(error) or type(error).__name__) from error
+
+
+def _report(rows: Sequence[Row], json_path: Path | None, **more: object) -> None:
+    from pipeline.benches.rows import make_report
+
+    report = make_report(rows, **more)
+    if json_path:
+        json_path.write_text(json.dumps(report, indent=1) + "\n")
+    _print(report)
+    for name, value in more.items():
+        click.echo(f"{name}: {value}")
+
+
 def _print(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("case", "series", "readings/s", "yardstick", "its value", "ratio", "share of the time")
+    table = Table("case", "series", "value", "unit", "yardstick", "its value", "ratio", "share of the time")
     for row in report["results"]:
         share = ", ".join(f"{k} {v:.0%}" for k, v in row["share"].items() if v >= 0.005)
         table.add_row(
-            row["case"], f"{row['series']:,}", f"{row['value']:,.0f}", row["yardstick"],
-            f"{row['yardstick_value']:,.0f}", f"{row['ratio']:,.1f}", share,
+            row["case"], f"{row['series']:,}", _write_number(row["value"]), row["unit"], row["yardstick"],
+            _write_number(row["yardstick_value"]), f"{row['ratio']:,.1f}", share,
         )  # fmt: skip
     Console().print(table)
+
+
+def _write_number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"

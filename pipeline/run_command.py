@@ -68,19 +68,27 @@ def set_up_log(config: Config) -> None:
 
 @click.command()
 @click.option("--config", "path", type=click.Path(), help="TOML file; without it, defaults and variables.")
-def run(path: str | None) -> None:
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(min=1, max=1_024),
+    help="So many processes, each on one core, share the partitions.",
+)  # fmt: skip
+def run(path: str | None, workers: int) -> None:
     """Read sensor streams from Kafka, forecast and learn, until stopped.
 
     \b
-    Example:
+    Examples:
       gatecast run --config deploy/config/gatecast.toml
+      gatecast run --config deploy/config/gatecast.toml --workers 2
 
-    SIGTERM or Ctrl-C saves what was learnt and ends; SIGHUP reads the series file again.
+    SIGTERM or Ctrl-C saves what was learnt and ends; SIGHUP reads the series file again. With several workers
+    one port serves all of their metrics; each has a page of its own on the ports behind it.
     """
-    from pipeline.app import Worker  # torch takes seconds to load; --help need not wait
-
     config = load_config(path)
     set_up_log(config)
+    if workers > 1:
+        sys.exit(_run_crew(config, path, workers))
+    from pipeline.app import Worker  # torch takes seconds to load; --help need not wait
+
     worker = Worker(config)
     signals = Signals()
 
@@ -91,3 +99,17 @@ def run(path: str | None) -> None:
         return signals.is_over
 
     worker.run(is_over)
+
+
+def _run_crew(config: Config, path: str | None, workers: int) -> int:
+    from pipeline.app import read_http_options
+    from pipeline.crew import Crew
+
+    crew = Crew(config, path, workers, read_http_options(config))
+    signals = Signals()
+
+    def is_asked_to_declare() -> bool:
+        asked, signals.is_asked_to_declare = signals.is_asked_to_declare, False
+        return asked
+
+    return crew.run(lambda: signals.is_over, is_asked_to_declare)

@@ -2,8 +2,8 @@
 # Builds the images that docker-compose.yml names where no container registry can be reached, out of mirrors of
 # Debian, Maven Central and PyPI, and gatecast itself on top of them. Grafana is not among them: see deploy/README.md.
 #
-#   sudo sh deploy/airgap/build.sh            all of them
-#   sudo sh deploy/airgap/build.sh kafka      some: debian python kafka prometheus alertmanager mailbox gatecast
+#   sh deploy/airgap/build.sh            all of them
+#   sh deploy/airgap/build.sh kafka      some: debian python kafka prometheus alertmanager mailbox gatecast
 #
 # Needs Docker, debootstrap, and root (debootstrap makes devices). What it takes from where, all optional:
 #   DEBIAN_MIRROR   [http://deb.debian.org/debian]

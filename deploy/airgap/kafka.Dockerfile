@@ -25,7 +25,7 @@ RUN apt-get update -qq \
  && install --directory --owner appuser --group appuser \
       /var/lib/kafka /var/lib/kafka/data /opt/kafka /opt/kafka/config /opt/kafka/logs /mnt/shared/config
 COPY --from=jars /opt/kafka/libs /opt/kafka/libs
-COPY kafka-run.sh /etc/kafka/docker/run
+COPY --chmod=755 kafka-run.sh /etc/kafka/docker/run
 ARG KAFKA_VERSION
 LABEL org.opencontainers.image.title="Apache Kafka from Maven, in place of apache/kafka" \
       org.opencontainers.image.version="${KAFKA_VERSION}"

@@ -2,7 +2,7 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE}
 ARG PIP_INDEX_URL
-RUN pip install --no-cache-dir --root-user-action=ignore aiosmtpd==1.4.6
+RUN python -m pip install --no-cache-dir --root-user-action=ignore aiosmtpd==1.4.6
 COPY --chmod=755 mailbox.py /mailpit
 RUN sed -i '1i #!/usr/bin/env python' /mailpit
 LABEL org.opencontainers.image.title="Mailbox of gatecast's demo, in place of axllent/mailpit"

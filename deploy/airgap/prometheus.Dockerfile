@@ -1,8 +1,8 @@
 # Stands in for prom/prometheus with Debian's package, which is an older version (2.42): rules and dashboards of
-# gatecast are tested with it.
+# gatecast are tested with it. wget is for the health check, as in the official image.
 FROM gatecast-debian:bookworm
 RUN apt-get update -qq \
- && apt-get install -qq --no-install-recommends prometheus >/dev/null \
+ && apt-get install -qq --no-install-recommends prometheus wget >/dev/null \
  && rm -rf /var/lib/apt/lists/* \
  && install --directory --owner nobody --group nogroup /prometheus
 LABEL org.opencontainers.image.title="Prometheus of Debian 12, in place of prom/prometheus"

@@ -139,6 +139,12 @@ class KafkaServer:
     def __exit__(self, *exc: object) -> None:
         self.kill()
 
+    @property
+    def pid(self) -> int:
+        """Of the broker's process. Only while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Returns when the broker takes connections. Raises ServerError."""
         if obstacle := find_obstacle():

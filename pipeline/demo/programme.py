@@ -35,6 +35,8 @@ FAULTS_PER_HOUR = 60.0
 SEED = 17
 """Of the plant. Chosen so that within a minute of the show a sensor shifts, one sends bad quality and one
 falls silent; a test holds it."""
+BUDGET = "1440/day"
+"""Of alerts: one a minute, as there are faults; that of a real plant would be silent for the whole show."""
 HOLD_S, FEWEST_HOLD_STEPS = 30.0, 5
 """An alert ends after so long without anything new, by the clock of who looks at it."""
 
@@ -68,8 +70,6 @@ class PlantProgramme:
                 num_series=num_series, start_ms=start_ms, cadence_ms=CADENCE_MS, seed=SEED,
                 day_ms=SEASON_STEPS * CADENCE_MS, faults_per_hour=FAULTS_PER_HOUR,
                 calm_ms=steps * CADENCE_MS,
-                # A sensor by exception brings all steps that it left out at once, a wave of one row each.
-                by_exception=False,
             )
         )  # fmt: skip
         self.series = self.plant.layout.series
@@ -86,7 +86,7 @@ class PlantProgramme:
         readings = {"cadence_ms": CADENCE_MS, "season_ms": SEASON_STEPS * CADENCE_MS}
         return {
             "readings": {**readings, "series_file": str(path)},
-            "alerts": {"grid_s": 1, "hold_steps": find_hold_steps(CADENCE_MS, 1.0)},
+            "alerts": describe_alerts(CADENCE_MS, 1.0),
         }
 
     def play(self, feed: Feed, sleep: Sleep, on_live: Callable[[], None]) -> None:
@@ -144,7 +144,7 @@ class FileProgramme:
     def config(self, folder: Path) -> dict[str, dict[str, Any]]:
         return {
             "readings": {"season_ms": self._season_ms},
-            "alerts": {"grid_s": 1, "hold_steps": find_hold_steps(self._cadence_ms, self._speed)},
+            "alerts": describe_alerts(self._cadence_ms, self._speed),
         }
 
     def play(self, feed: Feed, sleep: Sleep, on_live: Callable[[], None]) -> None:
@@ -155,6 +155,11 @@ class FileProgramme:
             piece = take_rows(self._history, slice(first, stop))
             pacer = Pacer(int(times[first]), speed, sleep=sleep)
             run_feed(feed, cut_due(piece, pacer, CHUNK_READINGS), pacer, on_step=lambda step: None)
+
+
+def describe_alerts(cadence_ms: int, speed: float) -> dict[str, Any]:
+    """Section `alerts`: episodes that come and go while somebody looks on."""
+    return {"budget": BUDGET, "grid_s": 1, "hold_steps": find_hold_steps(cadence_ms, speed)}
 
 
 def find_hold_steps(cadence_ms: int, speed: float) -> int:

@@ -68,7 +68,7 @@ class Table:
     def replace(self, rows: tuple[Row, ...], values: Float64Array) -> None:
         """All rows at once, with values `[R, W]`."""
         self.values = values
-        if rows != self.rows:
+        if rows is not self.rows and rows != self.rows:
             self.rows = rows
             self._at = {row: at for at, row in enumerate(rows)}
 

@@ -6,14 +6,14 @@ Letters: P shown series of a shard, E forecasters, L steps.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
 
 from pipeline.exporters import catalogue
 from pipeline.exporters.samples import Frozen, Row, Table
-from pipeline.records import BoolArray, Float64Array, Int64Array, Profile, Shown
+from pipeline.records import Float64Array, Int64Array, Profile, Shown
 
 Shard = tuple[str, int]
 SAID = (catalogue.SERIES_FORECAST, catalogue.SERIES_LOWER, catalogue.SERIES_UPPER)
@@ -67,12 +67,15 @@ class ShownSeries:
         self._forecasters, self._steps = tuple(forecasters), tuple(map(str, steps))
         self._shards: dict[Shard, _Values] = {}
         self._tables = {metric.name: Table(metric) for metric in self.METRICS}
+        self._set = 0  # which series are shown, by number of the choice
+        self._rows: dict[str, tuple[tuple[int, bytes], tuple[Row, ...]]] = {}
 
     def choose(self, shard: Shard, profiles: Sequence[Profile]) -> None:
         values = _Values(profiles, len(self._steps), len(self._forecasters))
         if (before := self._shards.get(shard)) is not None:
             values.adopt(before)
         self._shards[shard] = values
+        self._set += 1
 
     def take(self, shard: Shard, shown: Shown) -> None:
         if (values := self._shards.get(shard)) is not None:
@@ -80,52 +83,60 @@ class ShownSeries:
 
     def forget(self, shard: Shard) -> None:
         self._shards.pop(shard, None)
+        self._set += 1
 
     def freeze(self) -> list[Frozen]:
-        self._put(catalogue.SERIES_INFO, lambda v: ([_info(p) for p in v.profiles], np.ones(len(v.profiles))))
-        self._put(catalogue.SERIES_VALUE, lambda v: (_ids(v), v.value))
-        self._put(catalogue.SERIES_LEARNED, lambda v: (_ids(v), v.learned))
-        self._put(catalogue.SERIES_SCORE, lambda v: (_ids(v), v.score))
+        self._put(catalogue.SERIES_INFO, _list_infos, lambda v: np.ones(len(v.profiles)))
+        self._put(catalogue.SERIES_VALUE, _list_ids, lambda v: v.value)
+        self._put(catalogue.SERIES_LEARNED, _list_ids, lambda v: v.learned)
+        self._put(catalogue.SERIES_SCORE, _list_ids, lambda v: v.score)
         for part, metric in enumerate(SAID):
-            self._put(metric, partial(self._find_said, part))
-        self._put(catalogue.SERIES_QUALITY, _qualities)
+            self._put(metric, self._list_forecasts, partial(_take_said, part))
+        self._put(catalogue.SERIES_QUALITY, _list_qualities, _find_qualities)
         return [table.freeze() for table in self._tables.values()]
 
     def _put(
-        self, metric: catalogue.Metric, find: Callable[[_Values], tuple[list[Row], Float64Array]]
+        self,
+        metric: catalogue.Metric,
+        list_rows: Callable[[_Values], Iterable[Row]],
+        find: Callable[[_Values], Float64Array],
     ) -> None:
-        """Rows of all shards; without those whose value is not known."""
-        rows: list[Row] = []
-        values: list[Float64Array] = [np.empty(0)]
-        for shard in self._shards.values():
-            found, numbers = find(shard)
-            known: BoolArray = ~np.isnan(numbers)
-            rows += itertools.compress(found, known.tolist())
-            values.append(numbers[known])
-        self._tables[metric.name].replace(tuple(rows), np.concatenate(values)[:, None])
+        """Values of all shards, without those that are not known. Labels are made anew only when the set of
+        series or what is known of them has changed: they are the dear part of a scrape."""
+        values = np.concatenate([np.empty(0), *(find(shard) for shard in self._shards.values())])
+        known = ~np.isnan(values)
+        key = (self._set, known.tobytes())
+        cached = self._rows.get(metric.name)
+        if cached is None or cached[0] != key:
+            every = itertools.chain.from_iterable(list_rows(shard) for shard in self._shards.values())
+            cached = self._rows[metric.name] = (key, tuple(itertools.compress(every, known.tolist())))
+        self._tables[metric.name].replace(cached[1], values[known, None])
 
-    def _find_said(self, part: int, values: _Values) -> tuple[list[Row], Float64Array]:
-        ids = [profile.series for profile in values.profiles]
-        rows: list[Row] = [
-            (series, forecaster, step)
-            for series, step, forecaster in itertools.product(ids, self._steps, self._forecasters)
-        ]
-        return rows, values.said[..., part].reshape(-1)
+    def _list_forecasts(self, values: _Values) -> Iterable[Row]:
+        ids = (profile.series for profile in values.profiles)
+        for series, step, forecaster in itertools.product(ids, self._steps, self._forecasters):
+            yield series, forecaster, step
 
 
-def _ids(values: _Values) -> list[Row]:
-    return [(profile.series,) for profile in values.profiles]
+def _list_ids(values: _Values) -> Iterable[Row]:
+    return ((profile.series,) for profile in values.profiles)
 
 
-def _info(profile: Profile) -> Row:
-    labels = (profile.labels.get(name, "") for name in ("site", "area", "equipment", "owner"))
-    return (profile.series, profile.name, profile.unit, *labels)
+def _list_infos(values: _Values) -> Iterable[Row]:
+    for profile in values.profiles:
+        labels = (profile.labels.get(name, "") for name in ("site", "area", "equipment", "owner"))
+        yield (profile.series, profile.name, profile.unit, *labels)
 
 
-def _qualities(values: _Values) -> tuple[list[Row], Float64Array]:
-    series = (profile.series for profile in values.profiles)
-    rows: list[Row] = list(itertools.product(series, catalogue.QUALITIES))
-    places = np.arange(len(catalogue.QUALITIES))
-    is_now = (values.fault[:, None] == places).astype(np.float64)
+def _list_qualities(values: _Values) -> Iterable[Row]:
+    return itertools.product((profile.series for profile in values.profiles), catalogue.QUALITIES)
+
+
+def _find_qualities(values: _Values) -> Float64Array:
+    is_now = (values.fault[:, None] == np.arange(len(catalogue.QUALITIES))).astype(np.float64)
     is_now[values.fault < 0] = np.nan
-    return rows, is_now.reshape(-1)
+    return is_now.reshape(-1)
+
+
+def _take_said(part: int, values: _Values) -> Float64Array:
+    return values.said[..., part].reshape(-1)

@@ -41,26 +41,37 @@ class Standing:
         self._wins: dict[tuple[Shard, tuple[str, str]], dict[str, float]] = {}
         self._reach: dict[tuple[Shard, str], tuple[Float64Array, int | None]] = {}
         self._tables = {metric.name: Table(metric) for metric in self.METRICS}
+        self._has_changed = True
 
     def take(self, shard: Shard, evidence: Evidence) -> None:
+        self._has_changed = True
         self._evidence[shard] = evidence
 
     def take_wins(self, shard: Shard, pair: tuple[str, str], by_series: Mapping[str, float]) -> None:
         """Of a shard, the series that the first of the pair wins or loses by most."""
+        self._has_changed = True
         self._wins[shard, pair] = dict(by_series)
 
     def take_reach(
         self, shard: Shard, forecaster: str, inputs: Float64Array, memory_length: int | None
     ) -> None:
         """inputs [K]: by lag from 0, NaN without a gradient."""
+        self._has_changed = True
         self._reach[shard, forecaster] = np.array(inputs), memory_length
 
     def forget(self, shard: Shard) -> None:
+        self._has_changed = True
         self._evidence.pop(shard, None)
         self._reach = {key: value for key, value in self._reach.items() if key[0] != shard}
         self._wins = {key: value for key, value in self._wins.items() if key[0] != shard}
 
     def freeze(self) -> list[Frozen]:
+        if self._has_changed:
+            self._set_all()
+            self._has_changed = False
+        return [table.freeze() for table in self._tables.values()]
+
+    def _set_all(self) -> None:
         self._set_series()
         rows: dict[str, list[tuple[Row, float]]] = {metric.name: [] for metric in self.PAIRS}
         for (topic, partition), evidence in self._evidence.items():
@@ -74,7 +85,6 @@ class Standing:
             self._replace(metric, rows[metric.name])
         self._set_wins()
         self._set_reach()
-        return [table.freeze() for table in self._tables.values()]
 
     def _set_series(self) -> None:
         """Sums over shards."""

@@ -99,10 +99,12 @@ class OwnCuts:
 
     def __init__(self, size: int) -> None:
         self.cuts = [Cut(Budget(SINGLE_BUDGET, per_series=True)) for _ in range(size)]
+        self.is_known = False
 
     @property
     def value(self) -> np.ndarray:
-        return np.array([cut.value for cut in self.cuts])
+        """`[S]`; the first readings, before the bank's ticks fall between rounds, come a few at a time."""
+        return np.array([cut.value for cut in self.cuts] if self.is_known else np.inf)
 
     def count(self, judged: int, judged_ms: int, exposed_ms: int, pages: int) -> None:
         """Sums over series: not of use here."""
@@ -128,6 +130,7 @@ def run_singles(size: int, days: int) -> int:
         alarms = bank.step(slots, np.full(size, minute * MINUTE_MS), plant.read(minute)).alarms
         assert alarms is not None
         begins = alarms.event == BEGINS
+        cuts.is_known = minute > 2
         cuts.take(minute < SEASONS * DAY, begins)
         pages += int(begins.sum())
     return pages

@@ -28,9 +28,11 @@ ENDS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count"
 _NAME = re.compile(r"\b(gatecast_[a-z0-9_]+)\b(?!\.)(\{[^}]*\})?")
 _MATCHER = re.compile(r'([a-zA-Z_]+)\s*(?:=~|!~|!=|=)\s*\\*"')
 _GROUPED = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([a-z_, ]*)\)")
-_RECORDED = re.compile(r"\b(gatecast:[a-z0-9_:]+)\b")
+_RECORDED = re.compile(r"\b(gatecast:[a-z_]+:[a-z0-9_]+)\b")
 NO_METRICS = {"gatecast_alerts"}
 """Words that look like one."""
+AWAITED: set[str] = set()
+"""Used already, exported once the score of single series reaches the exporter; to be taken out by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def find_faults(text: str, place: str) -> list[str]:
     known = {metric.name for metric in CATALOGUE} | samples.keys()
     faults = []
     for use in find_uses(text, place):
-        if use.name in NO_METRICS:
+        if use.name in NO_METRICS | AWAITED:
             continue
         if use.name not in known:
             faults.append(f"{use.place}: {use.name} is not in the catalogue")
@@ -113,6 +115,10 @@ def test_rules_group_by_labels_that_their_metrics_have() -> None:
 def test_checker_finds_a_planted_fault(text: str, fault: str) -> None:
     (found,) = find_faults(text, "here")
     assert fault in found
+
+
+def test_what_is_awaited_has_not_come() -> None:
+    assert not AWAITED & {metric.name for metric in CATALOGUE}, "take it out of AWAITED"
 
 
 def test_checker_passes_what_there_is() -> None:

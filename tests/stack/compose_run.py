@@ -2,10 +2,10 @@
 
     python3 tests/stack/compose_run.py [--keep] [--with-grafana]
 
-Needs Docker with Compose v2 and the images (`docker compose build` and `pull`, or deploy/airgap); where
-these are missing it says so and ends with 0, or with 1 if GATECAST_REQUIRE names docker. The stack is a
-project of its own (`gatecast-test`), with its own volumes, on ports that Docker picks; it is taken away at
-the end unless --keep is given.
+Needs Docker with Compose v2 and the images (`docker compose build` and `pull`, or deploy/airgap); where these
+are missing it says so and ends with 0, or with 1 if GATECAST_REQUIRE names docker. The stack is a project of
+its own (`gatecast-test`), with its own volumes, on ports that Docker picks; it is taken away at the end
+unless --keep is given.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from compose_stack import (
     ask_worker,
     count_learnt,
     find_growth,
+    find_mail,
     find_obstacle,
     find_rest,
     find_spread,
@@ -47,7 +48,8 @@ def main() -> int:
         print(f"compose-test: SKIPPED: {obstacle}")
         return 1 if "docker" in os.environ.get("GATECAST_REQUIRE", "").split(",") else 0
     services = ["kafka", "topics", "worker", "plant", "prometheus", "alertmanager", "mailpit"]
-    if options.with_grafana or all(has_image(name) for name in list_images() if name.startswith("grafana/")):
+    grafana = [name for name in list_images() if name.startswith("grafana/")]
+    if options.with_grafana or (grafana and has_image(grafana[0])):
         services.append("grafana")
     else:
         print("grafana is left out: its image is not here (--with-grafana asks for it)")
@@ -115,12 +117,8 @@ def scrape(stack: Stack) -> str:
 
 def mail(stack: Stack) -> str:
     """a fault of the plant becomes a mail"""
-    found = wait_for(
-        "a mail in the mailbox",
-        lambda: stack.get("mailpit", 8025, "/api/v1/messages")["messages"] or None,
-        patience_s=600.0,
-    )
-    return f"{len(found)} mails; the newest: {found[0]['Subject']}"
+    subject, series = wait_for("a mail about a faulty sensor", lambda: find_mail(stack), patience_s=600.0)
+    return f"{series}: {subject}"
 
 
 def scale(stack: Stack) -> str:

@@ -99,6 +99,17 @@ def count_learnt(stack: Stack) -> dict[str, int]:
     return counts
 
 
+def find_mail(stack: Stack) -> tuple[str, str] | None:
+    """Subject and series of a mail about a sensor that the plant says has a fault."""
+    labels = json.loads(stack.compose("exec", "plant", "cat", "/tmp/labels.json"))
+    faulty = {fault["series"] for fault in labels["faults"]}
+    for brief in stack.get("mailpit", 8025, "/api/v1/messages")["messages"]:
+        text = stack.get("mailpit", 8025, f"/api/v1/message/{brief['ID']}")["Text"]
+        if named := [series for series in faulty if series in text]:
+            return brief["Subject"], named[0]
+    return None
+
+
 def find_growth(stack: Stack, before: dict[str, int]) -> int | None:
     """Readings learnt since, once all series are there and have ten more each on average."""
     now = count_learnt(stack)
@@ -128,7 +139,7 @@ def wait_for(what: str, find: Callable[[], Any], patience_s: float = PATIENCE_S)
         try:
             if found := find():
                 return found
-        except (OSError, KeyError, StopIteration) as error:  # not there yet, or just gone
+        except (OSError, KeyError, StopIteration, StackError) as error:  # not there yet, or just gone
             why = f" ({error})"
         time.sleep(POLL_S)
     raise StackError(f"expected {what} within {patience_s:.0f} s{why}")

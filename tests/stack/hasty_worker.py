@@ -8,8 +8,8 @@ from __future__ import annotations
 from pipeline.exporters import active_alerts
 
 active_alerts.SHOWN_AT_LEAST_S = 5.0
-active_alerts.ENDED_FOR_S = 25.0
-"""Two scrapes, at every 10 s, and an evaluation."""
+active_alerts.ENDED_FOR_S = 20.0
+"""Two scrapes."""
 
 if __name__ == "__main__":
     from pipeline.cli import main

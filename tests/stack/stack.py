@@ -22,9 +22,9 @@ from tests.stack.plant import CADENCE_MS, SERIES, SERIES_FILE, Plant
 from tests.stack.servers import ROOT, Alertmanager, Prometheus, find_port
 
 PARTITIONS = 2
-KEEP = Duration("45s")
-"""Shipped are 5 minutes; a worker that is killed and started again here is back within 20 s."""
-GROUP_INTERVAL = "15s"
+KEEP = Duration("35s")
+"""Shipped are 5 minutes. Here the group waits 6 s for who was killed, and a scrape comes within 10 s."""
+GROUP_INTERVAL = "5s"
 """Shipped is a minute: so long may a "resolved" wait for the next look at its group."""
 
 

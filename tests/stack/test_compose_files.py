@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from pipeline.demo.papers import write_series_file
+from pipeline.demo.plant import Plant, PlantOptions
+from pipeline.durations import parse_duration_ms
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 GPU = ROOT / "deploy" / "gpu.yml"
-ONE_SHOT = {"topics"}
-UNASKED = {"topics", "plant"}  # have no port to ask
+ONE_SHOT = {"topics"}  # ends; nobody can ask it
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def test_each_service_has_limits_a_healthcheck_a_restart_policy_and_logs_that_en
         assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped"), name
         assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
         asked = name in image_asks or "test" in service.get("healthcheck", {})
-        assert asked is (name not in UNASKED), name
+        assert asked is (name not in ONE_SHOT), name
     assert services["worker"]["stop_grace_period"] == "30s"
     for name in ("worker", "plant"):
         assert services[name]["depends_on"]["topics"]["condition"] == "service_completed_successfully"
@@ -103,6 +107,23 @@ def test_every_variable_is_in_the_example_with_its_default() -> None:
     documented = dict(re.findall(r"^#([A-Z_]+)=(.*)$", example, re.M))
     del used["PLANT_DAY"]  # set there for the demo
     assert used == documented
+
+
+def test_the_demos_series_file_is_that_of_its_plant(tmp_path: Path) -> None:
+    defaults = dict(re.findall(r"\$\{(PLANT_[A-Z_]+):-([^}]*)\}", COMPOSE.read_text(encoding="utf-8")))
+    day = re.search(r"^PLANT_DAY=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
+    assert day
+    options = PlantOptions(
+        num_series=int(defaults["PLANT_SERIES"]),
+        cadence_ms=parse_duration_ms(defaults["PLANT_CADENCE"]),
+        day_ms=parse_duration_ms(day[1]),
+        start_ms=0,
+    )
+    write_series_file(tmp_path / "demo.csv", Plant(options))
+    shipped = (ROOT / "deploy" / "config" / "demo.csv").read_text(encoding="utf-8")
+    assert shipped == (tmp_path / "demo.csv").read_text(encoding="utf-8")
+    settings = tomllib.loads((ROOT / "deploy" / "config" / "demo.toml").read_text(encoding="utf-8"))
+    assert settings["readings"]["season_ms"] == options.day_ms
 
 
 def check_schema(path: Path) -> None:

@@ -33,7 +33,7 @@ def hook() -> Iterator[Hook]:
 
 @pytest.fixture
 def alertmanager(mailbox: Mailbox, hook: Hook, tmp_path: Path) -> Iterator[Alertmanager]:
-    """Waits 2 s for more alerts of a group, and 2 s until it tells of more; shipped are 10 s and a minute."""
+    """Waits a second for more alerts of a group, and one until it tells more; shipped are 10 s and 60 s."""
     server = Alertmanager(tmp_path, smtp=mailbox.address, hook=hook.url, changes=_hasten)
     server.start()
     yield server
@@ -41,7 +41,7 @@ def alertmanager(mailbox: Mailbox, hook: Hook, tmp_path: Path) -> Iterator[Alert
 
 
 def _hasten(config: dict[str, Any]) -> None:
-    config["route"] |= {"group_wait": "2s", "group_interval": "2s"}
+    config["route"] |= {"group_wait": "1s", "group_interval": "1s"}
 
 
 def sensor(series: str, *, over: bool = False, **labels: str) -> dict[str, Any]:
@@ -164,9 +164,9 @@ def test_while_no_worker_answers_no_sensor_does(alertmanager: Alertmanager, mail
         "filter=%7Balertname%3D%22GatecastWorkerAbsent%22%7D"
     ) in lines
     send(alertmanager, sensor("TI-1"))
-    time.sleep(6)  # three times as long as a group waits
+    time.sleep(3)  # three times as long as a group waits
     send(alertmanager, sensor("TI-1", over=True))
-    time.sleep(4)
+    time.sleep(2)
     assert [mail.subject for mail in mailbox.mails] == ["[PAGE] No worker answers"]
 
 

@@ -82,7 +82,7 @@ def test_the_plants_papers_and_keys_make_a_configuration(tmp_path: Path) -> None
     assert config.alerts.hold_steps * config.alerts.grid_s <= 120, "an alert resolves within two minutes"
     assert config.readings.series_file is not None
     known = read_series_file(config.readings.series_file)
-    assert {known.profile(series).mode for series in programme.series} == {"sampled"}
+    assert {known.profile(series).mode for series in programme.series} == {"sampled", "by_exception"}
 
 
 def test_the_plant_plays_its_history_at_once_and_then_waits(monkeypatch: pytest.MonkeyPatch) -> None:

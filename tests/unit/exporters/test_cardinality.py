@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from forecasters.steps import scored_steps
+from forecasters.verdict import Evidence, Figures
 from pipeline.exporters.active_alerts import MOST
 from pipeline.exporters.exposition import render
 from pipeline.exporters.prometheus import MetricsExporter, register_process
@@ -18,7 +19,9 @@ from pipeline.records import Alert, Profile, Scores, Shown
 
 FORECASTERS = ("naive", "seasonal_naive", "linear", "rnn", "lstm", "blend")
 STEPS = scored_steps(24)
-PARTITIONS, SERIES, SHOWN = 8, 10_000, 50
+PAIRS = (("lstm", "rnn"), *((name, "naive") for name in FORECASTERS[1:]))
+PARTITIONS, SERIES, SHOWN = 4, 10_000, 50
+"""Partitions as by default. What is compared is told by partition: each adds 210 samples."""
 MOST_SAMPLES = 5_000
 SCRAPE_S, HELD_S = 0.05, 0.005
 ROUNDS = 21
@@ -45,6 +48,27 @@ def make_scores(size: int) -> Scores:
     )
 
 
+def make_evidence() -> Evidence:
+    """All that can be known, of every pair at every step."""
+    figures = tuple(
+        Figures(
+            step=step, buckets=9_000, blocks=30, difference=-0.03, low=-0.04, high=-0.02, verdict="better",
+            needed=0, statistic=-3.2, p=0.001, leader="lstm", won=5, lost=3, tied=1, standard_error=0.004,
+        )
+        for step in (*STEPS, None)
+    )  # fmt: skip
+    return Evidence(
+        names=FORECASTERS,
+        steps=STEPS,
+        pairs=dict.fromkeys(PAIRS, figures),
+        loss={},
+        series=SERIES // PARTITIONS,
+        span_ms=0,
+        bucket_ms=60_000,
+        left_out=0,
+    )
+
+
 class Full:
     """An exporter with 10 000 series, and with as many alerts and shown series as there are ever shown."""
 
@@ -58,7 +82,7 @@ class Full:
             forecasters=FORECASTERS,
             scored_steps=STEPS,
             trained=nets,
-            pairs=(nets, *((name, "naive") for name in FORECASTERS[1:])),
+            pairs=PAIRS,
             shown_forecasters=nets,
             shown_steps=(1, 24),
             champion="blend",
@@ -73,6 +97,7 @@ class Full:
             self.exporter.on_lag(*shard, 0)
             self.exporter.on_series(*shard, {"live": SERIES // PARTITIONS})
             self.exporter.on_wave(*shard, self.scores)
+            self.exporter.on_evidence(*shard, make_evidence())
         self.show(SHOWN)
         self.exporter.on_alerts("plant", 0, [make_alert(number) for number in range(MOST + 50)])
 
@@ -107,51 +132,35 @@ def test_samples_are_bounded(full: Full) -> None:
 
 
 def test_a_scrape_is_quick(full: Full) -> None:
-    """The quickest of several: what it takes when nobody else has the processor."""
+    """In processor time: what it takes when nobody else has the processor."""
     full.samples()
     spent = []
     for _ in range(ROUNDS):
         full.exporter.on_wave("plant", 0, full.scores)  # figures change, texts are made anew
-        begun = time.perf_counter()
+        begun = time.thread_time()
         render(full.registry)
-        spent.append(time.perf_counter() - begun)
-    print(
-        f"a scrape takes {1e3 * min(spent):.1f} ms at best, {1e3 * statistics.median(spent):.1f} in the middle"
-    )
-    assert min(spent) <= SCRAPE_S
+        spent.append(time.thread_time() - begun)
+    middle = statistics.median(spent)
+    print(f"a scrape takes {1e3 * middle:.1f} ms")
+    assert middle <= SCRAPE_S
 
 
-def test_a_scrape_does_not_hold_the_engine_up(full: Full) -> None:
-    """While somebody scrapes all the time, the engine's shortest call waits for the lock, and for the
-    interpreter; what it waits for is reckoned against the same without scrapes."""
-    over = threading.Event()
-
-    def scrape() -> None:
-        while not over.is_set():
-            render(full.registry)
-            time.sleep(0.001)
-
-    alone = time_calls(full)
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
-        beside = time_calls(full)
-    finally:
-        over.set()
-        thread.join()
-    held = statistics.median(beside) - statistics.median(alone)
-    print(f"a call waits {1e3 * held:.2f} ms in the middle, {1e3 * max(beside):.1f} ms at worst")
-    assert held <= HELD_S
-
-
-def time_calls(full: Full) -> list[float]:
+def test_a_scrape_holds_the_engine_up_for_moments(full: Full) -> None:
+    """The exporter's lock is held up to the first family, while numbers are copied; text is made after."""
     spent = []
-    for _ in range(200):
-        begun = time.perf_counter()
-        full.exporter.on_learned(1)
-        spent.append(time.perf_counter() - begun)
-        time.sleep(0.002)
-    return spent
+    for _ in range(ROUNDS):
+        full.exporter.on_wave("plant", 0, full.scores)
+        families = full.exporter.collect()
+        begun = time.thread_time()
+        next(families)
+        spent.append(time.thread_time() - begun)
+    engine = threading.Thread(target=full.exporter.on_learned, args=(1,), daemon=True)
+    engine.start()
+    engine.join(60)
+    assert not engine.is_alive(), "it waits for a scrape that is not read to its end"
+    middle = statistics.median(spent)
+    print(f"it holds the lock for {1e3 * middle:.2f} ms at most")
+    assert middle <= HELD_S
 
 
 def test_who_leaves_is_gone_at_the_next_scrape() -> None:

@@ -52,12 +52,14 @@ class Stage:
 
     clock_s: float = 100.0
     most: int = 4
+    length: int = 20
     holdings: dict[Partition, Holding] = field(default_factory=dict)
     made: int = 0
 
     def __post_init__(self) -> None:
-        self.metrics = MetricsExporter(CollectorRegistry(), forecasters=NAMES, scored_steps=(1, 2, 3, 4))
-        tracks = Tracks(NAMES, SHOWN, STEPS, most=self.most, length=20)
+        self.registry = CollectorRegistry()
+        self.metrics = MetricsExporter(self.registry, forecasters=NAMES, scored_steps=(1, 2, 3, 4))
+        tracks = Tracks(NAMES, SHOWN, STEPS, most=self.most, length=self.length)
         self.view = LiveView(self.metrics.figures, tracks, now=self.now, clock=lambda: self.clock_s)
         self.readiness = Readiness()
         self.readiness.hinder(None)
@@ -106,6 +108,7 @@ class Stage:
                     self.view.see(holding.partition, outcome.stepped)
                     self.metrics.on_wave(*holding.partition, find_scores(outcome.stepped.wave))
                 self.view.hear(holding.partition, outcome.alerts)
+                self.metrics.on_alerts(*holding.partition, outcome.alerts)
             self.made += 1
 
     def look(self, after_s: float = 1.0) -> None:

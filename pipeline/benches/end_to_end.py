@@ -1,0 +1,199 @@
+"""`gatecast bench end-to-end`: a topic filled beforehand goes through real workers into the forecasts topic.
+
+The workers are processes as `gatecast run` starts them, with the defaults (rnn, lstm, references, blend, 24
+steps, learning) and the blend's forecasts sent as Arrow. The rate is that between two looks at their metrics,
+after a warm-up; where the time goes comes from the same metrics. The broker shares the machine: its share of
+the cores is reported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+import torch
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeline.bench import Row
+from pipeline.benches.readings import Load, fill
+from pipeline.benches.stack import run_stack
+from pipeline.demo.kafka_server import KafkaServer
+
+SERIES = 1_000
+PARTITIONS = 2
+ROUNDS = {"json": 600, "arrow": 1_200}
+BATCH = {"json": 1, "arrow": 1_000}
+WARM_UP = 0.2
+"""Share of the readings that is not timed: networks, cadences and caches come to life."""
+STACK = "kafka-python + json + one nn.LSTM per series + gauges"
+STACK_S = 10.0
+LIMIT_S = 600.0
+LOOK_S = 0.25
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one case came to. cpu: cores in use by the workers together, and by the broker."""
+
+    rate: float
+    share: Mapping[str, float]
+    cpu: Mapping[str, float]
+
+
+def run_end_to_end(runs: int, workers: int, scale: float = 1.0) -> tuple[list[Row], dict[str, object]]:
+    """Rows, and what else the report says. Starts a broker of its own, whose cores are measured."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as server:
+        found: dict[str, list[Run]] = {case: [] for case in ROUNDS}
+        stack: list[float] = []
+        tag = uuid.uuid4().hex[:8]
+        topics = {case: f"bench-{tag}-{case}" for case in ROUNDS}
+        for case, topic in topics.items():
+            load = _load(case, scale)
+            fill(server.bootstrap, topic, load, PARTITIONS)
+        _make_topics(server.bootstrap, f"bench-{tag}")
+        for number in range(runs):
+            for case, topic in topics.items():
+                folder = Path(name) / f"{case}-{number}"
+                folder.mkdir()
+                config = write_config(folder, server.bootstrap, topic, f"bench-{tag}", case)
+                found[case].append(run_case(server, folder, config, _load(case, scale), workers))
+            stack.append(run_stack(server.bootstrap, topics["json"], f"bench-{tag}-plain", STACK_S * scale))
+    base = sorted(stack)[len(stack) // 2]
+    rows, cpu = [], {}
+    for case, each in found.items():
+        middle = sorted(each, key=lambda run: run.rate)[len(each) // 2]
+        cpu[case] = {name: round(cores, 2) for name, cores in middle.cpu.items()}
+        rows.append(
+            Row(
+                case=case, series=SERIES, value=round(middle.rate, 1), unit="readings/s",
+                yardstick=STACK, yardstick_value=round(base, 1),
+                ratio=round(middle.rate / base, 2), runs=runs, share=dict(middle.share),
+            )
+        )  # fmt: skip
+    return rows, {"workers": workers, "partitions": PARTITIONS, "cores_used": cpu}
+
+
+def _load(case: str, scale: float) -> Load:
+    return Load(series=SERIES, rounds=max(round(ROUNDS[case] * scale), 60), format=case, batch=BATCH[case])
+
+
+def _make_topics(bootstrap: str, prefix: str) -> None:
+    names = [f"{prefix}-{case}-{end}" for case in ROUNDS for end in ("forecasts", "alerts", "rejected")]
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (*names, f"{prefix}-plain")])
+    finally:
+        admin.close()
+
+
+def write_config(folder: Path, bootstrap: str, topic: str, prefix: str, case: str) -> Path:
+    path = folder / "gatecast.toml"
+    path.write_text(
+        f'[kafka]\nbootstrap = "{bootstrap}"\ntopics = ["{topic}"]\ngroup = "{folder.name}-{prefix}"\n'
+        f'start = "earliest"\nforecasts_topic = "{prefix}-{case}-forecasts"\n'
+        f'alerts_topic = "{prefix}-{case}-alerts"\n'
+        f'[readings]\nformat = "{case}"\n[forecasts]\nformat = "arrow"\n'
+        f'[checkpoints]\nurl = "{folder / "checkpoints"}"\n[server]\nport = 0\n'
+    )
+    return path
+
+
+def run_case(server: KafkaServer, folder: Path, config: Path, load: Load, workers: int) -> Run:
+    """Until all readings have gone through."""
+    first = WARM_UP * load.num_readings
+    with start_workers(folder, config, workers) as (process, url):
+        begun: tuple[float, float, dict[str, float], float, float] | None = None
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline:
+            values = scrape(url)
+            done, now_s = values.get("gatecast_readings_consumed_total", 0.0), time.perf_counter()
+            cpu = (find_cpu_s(process.pid), find_cpu_s(server.pid))
+            if begun is None and done >= first:
+                begun = (now_s, done, values, *cpu)
+            if begun is not None and done >= load.num_readings:
+                spent = now_s - begun[0]
+                return Run(
+                    rate=(done - begun[1]) / spent,
+                    share=find_shares(begun[2], values, spent, workers),
+                    cpu={"workers": (cpu[0] - begun[3]) / spent, "broker": (cpu[1] - begun[4]) / spent},
+                )
+            time.sleep(LOOK_S)
+    raise TimeoutError(
+        f"expected {load.num_readings} readings to go through within {LIMIT_S:.0f} s; see {folder}"
+    )
+
+
+@contextmanager
+def start_workers(folder: Path, config: Path, workers: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    log = folder / "worker.log"
+    command = [sys.executable, "-m", "pipeline", "run", "--config", str(config), "--workers", str(workers)]
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=stderr, stdin=subprocess.DEVNULL
+        )
+    try:
+        deadline = time.monotonic() + 60.0
+        while process.poll() is None and time.monotonic() < deadline:
+            found = re.search(r"(?:listening at|workers behind) (http\S+?):?(?:\s|$)", log.read_text())
+            if found:
+                yield process, found[1]
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"the workers did not start: {log.read_text()[-2_000:]}")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def scrape(url: str) -> dict[str, float]:
+    """Sums over labels, by sample name; stages and forecasters one by one."""
+    values: dict[str, float] = {}
+    text = requests.get(f"{url}/metrics", timeout=30).text
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            kept = [sample.labels[name] for name in ("stage", "forecaster") if name in sample.labels]
+            name = ":".join([sample.name, *kept])
+            values[name] = values.get(name, 0.0) + sample.value
+    return values
+
+
+def find_shares(
+    before: Mapping[str, float], after: Mapping[str, float], spent_s: float, workers: int
+) -> dict[str, float]:
+    """Of the workers' wall-clock time: stages, and within `process` the forecasters."""
+    share = {}
+    for prefix in ("gatecast_stage_duration_seconds_sum:", "gatecast_forecaster_seconds_total:"):
+        for name, value in after.items():
+            if name.startswith(prefix):
+                part = (value - before.get(name, 0.0)) / spent_s / workers
+                share[name.removeprefix(prefix)] = round(part, 3)
+    return share
+
+
+def find_cpu_s(pid: int) -> float:
+    """Processor time so far, of a process and its children."""
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            tasks = Path(f"/proc/{one}/task").iterdir()
+            waiting += [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / _TICKS

@@ -1,0 +1,107 @@
+"""`gatecast bench ingest`: from a topic to columns of readings, by the worker's own source and codec.
+
+The yardstick is a consumer of kafka-python with `json.loads` for each record of the same topic of one-reading
+messages. Both read the whole topic, from the group's start to its last record, one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+
+from kafka import KafkaConsumer, TopicPartition
+
+from pipeline.bench import Row
+from pipeline.benches.readings import Load, fill
+from pipeline.benches.rows import make_rows, measure
+from pipeline.codec import CodecOptions, build_codec
+from pipeline.kafka_options import KafkaOptions
+from pipeline.ports import Partition, Position
+from pipeline.sources.kafka import KafkaSource
+
+SERIES = 1_000
+YARDSTICK = "kafka-python"
+DESCRIBED = "kafka-python + json.loads, one reading a message"
+WAIT_S = 120.0
+
+CASES: Mapping[str, tuple[str, int, int]] = {
+    "json": ("json", 1, 100),
+    "columns": ("columns", 100, 1_000),
+    "arrow": ("arrow", 1_000, 4_000),
+}
+"""By case: format, readings in a message, rounds of all series."""
+
+
+class _Owner:
+    """Saves nothing and keeps nothing: a source asks it when partitions go."""
+
+    def freeze(self, partition: Partition) -> Future[Position] | None:
+        return None
+
+    def drop(self, partitions: Sequence[Partition], committed: Mapping[Partition, Position]) -> None:
+        return
+
+
+def run_ingest(bootstrap: str, runs: int, scale: float = 1.0) -> list[Row]:
+    """scale: of the number of readings, for quick looks."""
+    run = uuid.uuid4().hex[:8]
+    works = {}
+    for case, (format, batch, rounds) in CASES.items():
+        load = Load(series=SERIES, rounds=max(round(rounds * scale), 1), format=format, batch=batch)
+        topic = f"bench-{run}-{case}"
+        fill(bootstrap, topic, load)
+        works[case] = partial(read, bootstrap, topic, load)
+        if case == "json":
+            works[YARDSTICK] = partial(read_plainly, bootstrap, topic, load)
+    rates = measure(works, runs)
+    return make_rows(rates, YARDSTICK, DESCRIBED, series=SERIES, unit="readings/s", runs=runs)
+
+
+def read(bootstrap: str, topic: str, load: Load) -> int:
+    """The whole topic as the worker reads it; how many readings. The clock of the caller runs from joining
+    the group on, as it does for the yardstick, which has no group: that is against us."""
+    options = KafkaOptions(bootstrap=(bootstrap,), topics=(topic,), group=f"bench-{uuid.uuid4().hex}")
+    source = KafkaSource(options, _Owner())
+    codec = build_codec(CodecOptions(format=load.format))
+    done, deadline = 0, time.monotonic() + WAIT_S
+    try:
+        while done < load.num_readings:
+            for messages in source.poll(0.1):
+                done += len(codec.decode(messages).readings)
+            for partition in source.take_assigned():
+                source.start(partition, 0)
+            _check(done, load, deadline)
+    finally:
+        source.close(5.0)
+    return done
+
+
+def read_plainly(bootstrap: str, topic: str, load: Load) -> int:
+    """The same topic by the yardstick."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer.assign([TopicPartition(topic, 0)])
+    series, times, values = [], [], []
+    deadline = time.monotonic() + WAIT_S
+    try:
+        while len(values) < load.num_readings:
+            for records in consumer.poll(timeout_ms=100).values():
+                for record in records:
+                    reading = json.loads(record.value)
+                    series.append(reading["series"])
+                    times.append(reading["time"])
+                    values.append(reading["value"])
+            _check(len(values), load, deadline)
+    finally:
+        consumer.close()
+    return len(values)
+
+
+def _check(done: int, load: Load, deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(
+            f"expected {load.num_readings} readings within {WAIT_S:.0f} s, got {done}; is the broker well?"
+        )
