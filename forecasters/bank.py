@@ -20,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forecasters.anomaly import Alarms, AlertOptions, Anomaly
 from forecasters.blend import Blend
 from forecasters.chunks import Chunks
 from forecasters.comparison import Comparison, pairs_of_interest
+from forecasters.episodes import Episodes, Standing
 from forecasters.fields import Fields, padded
 from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
@@ -61,7 +63,8 @@ class Result:
     target was this reading, in units of the scale at issue; scored `[N, Q]` says where there was one.
     due_half `[N, E, Q]` is the half-width of those; scale, naive_error `[N]`: of the series now, its
     long-running scale and its mean one-step change (floored), in its own units.
-    replaced `[E]`: forecasts that were not believable and were replaced by naive.
+    replaced `[E]`: forecasts that were not believable and were replaced by naive. alarms: None where the bank
+    was built without alerts.
     """
 
     base: Tensor
@@ -74,6 +77,7 @@ class Result:
     scale: Tensor
     naive_error: Tensor
     replaced: Tensor
+    alarms: Alarms | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -96,7 +100,12 @@ def _joined(results: Sequence[Result]) -> Result:
         "base", "departure", "half", "error", "missed", "scored", "due_half", "scale", "naive_error"
     )  # fmt: skip
     parts = {c: torch.cat([getattr(r, c) for r in results]) for c in columns}
-    return Result(**parts, replaced=torch.stack([r.replaced for r in results]).sum(0))
+    alarms = [r.alarms for r in results if r.alarms is not None]
+    return Result(
+        **parts,
+        replaced=torch.stack([r.replaced for r in results]).sum(0),
+        alarms=Alarms.join(alarms) if alarms else None,
+    )
 
 
 @dataclass(slots=True)
@@ -153,6 +162,7 @@ class Bank:
         replay: int,
         pool: int,
         recurrent: RecurrentOptions,
+        alerts: AlertOptions | None = None,
     ) -> None:
         self.names = tuple(names)
         self.horizon = horizon
@@ -175,6 +185,7 @@ class Bank:
         self.intervals = Intervals(len(self.names), self.scored, coverage, device)
         pairs = pairs_of_interest(self.names)
         self.comparison = Comparison(self.names, pairs, horizon=horizon, device=device) if pairs else None
+        self.anomaly = Anomaly(self.names, self.memory, self.scored, alerts) if alerts else None
         self._expert_at = [self.names.index(n) for n in self.experts]
         self._generator = context.generator("ticks")
         self._seconds = dict.fromkeys(self.names, 0.0)
@@ -192,8 +203,8 @@ class Bank:
 
     # -- series ------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Fields | Timetable]:
-        parts: dict[str, Fields | Timetable] = {
+    def _parts(self) -> dict[str, Fields | Timetable | Episodes]:
+        parts: dict[str, Fields | Timetable | Episodes] = {
             "timetable": self.timetable,
             "series": self.memory.core,
             "rings": self.memory.rings,
@@ -205,6 +216,8 @@ class Bank:
             parts["blend"] = self.blend.fields
         if self.comparison:
             parts["comparison"] = self.comparison.fields
+        if self.anomaly:
+            parts.update({f"alerts.{n}": part for n, part in self.anomaly.parts().items()})
         return parts
 
     @property
@@ -434,6 +447,7 @@ class Bank:
         error, missed, valid, due_half = self._score(wave, places)
         if self.comparison:
             self.comparison.observe(slots, times, error[:num], valid[:num])
+        alarms = self.anomaly.observe(wave, times, values, error, due_half, valid) if self.anomaly else None
         for name, model in self.models.items():
             started = time.perf_counter()
             model.observe(wave)
@@ -451,6 +465,7 @@ class Bank:
             scale=scale[:num],
             naive_error=wave.naive_error[:num],
             replaced=replaced,
+            alarms=alarms,
         )
 
     def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -549,6 +564,8 @@ class Bank:
                     self._seconds[name] += time.perf_counter() - started
         if self.comparison:
             self.comparison.close()
+        if self.anomaly:
+            self.anomaly.tick(self._live)
         self.ticks += 1
         self._since_tick = 0
         self._quota = self._next_quota()
@@ -571,6 +588,22 @@ class Bank:
         elif ahead + behind >= IN_STEP * live:
             live = behind
         return min(max(live, 1), MAX_TICK)
+
+    # -- alerts ------------------------------------------------------------------------------------------
+
+    def declare_alerts(
+        self, slots: npt.NDArray[np.int64], *, min_abs: npt.NDArray[np.float64],
+        min_rel: npt.NDArray[np.float64], direction: npt.NDArray[np.int64],
+        may_stick: npt.NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Which deviations of these series count: their least size, and 1 above, -1 below, 0 both; may_stick:
+        whether a value that does not change can be stuck."""
+        if self.anomaly:
+            self.anomaly.episodes.declare(slots, min_abs, min_rel, direction, may_stick > 0)
+
+    def standing(self, slots: npt.NDArray[np.int64]) -> Standing | None:
+        """Which of these series have an alert; None where the bank was built without."""
+        return self.anomaly.episodes.standing(slots) if self.anomaly else None
 
     # -- what it costs, and its state --------------------------------------------------------------------
 
@@ -644,6 +677,8 @@ class Bank:
         state.update(self.chunks.save(n))
         if self.comparison:
             state.update({f"comparison.{k}": v for k, v in self.comparison.save(n)})
+        if self.anomaly:
+            state.update({f"alerts.{k}": v for k, v in self.anomaly.save()})
         state["bank.ids"] = torch.from_numpy(np.frombuffer(json.dumps(self.ids).encode(), np.uint8).copy())
         state["bank.generator"] = self._generator.get_state()
         state["bank.counts"] = torch.tensor([self._live, self._quota, self._since_tick, self.ticks])
@@ -700,6 +735,9 @@ class Bank:
             prefix = "comparison."
             own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             self.comparison.load(own)
+        if self.anomaly:
+            prefix = "alerts."
+            self.anomaly.load({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         self._generator.set_state(state["bank.generator"])
         self._live, self._quota, self._since_tick, self.ticks = (int(v) for v in state["bank.counts"])
         self._journal.clear()
@@ -723,10 +761,12 @@ def build(
     chunk: int = 16,
     replay: int = 48,
     pool: int = 512,
+    alerts: AlertOptions | None = None,
     **recurrent: float,
 ) -> Bank:
     """A bank of the named forecasters. `recurrent`: the fields of `RecurrentOptions`.
 
+    alerts: how readings are judged; None: they are not.
     `blend` blends the other names. device "auto" is the GPU where there is one.
     Raises ValueError for an unknown or repeated name and for an option out of its range.
     """
@@ -758,4 +798,5 @@ def build(
         replay=replay,
         pool=pool,
         recurrent=RecurrentOptions(**whole),  # type: ignore[arg-type]
+        alerts=alerts,
     )

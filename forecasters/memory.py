@@ -54,7 +54,8 @@ class Wave:
     forecasts made h steps ago; valid_RH says where that is a target; past_RH: their places in the rings,
     flattened to `[(S + 1) · L]`; place_R: that of this reading. x_RF: features after this reading.
     season_offset: value less that of a season ago, in units of scale; ago_RH: what the season before did
-    next, where some forecaster asks for it.
+    next, where some forecaster asks for it. departure: value less the slow average before it, in units of the
+    series, as `base`.
     """
 
     rows: Tensor
@@ -76,6 +77,7 @@ class Wave:
     season_steps: Tensor
     season_offset: Tensor
     ago_RH: Tensor
+    departure: Tensor
 
 
 @dataclass(slots=True)
@@ -155,8 +157,9 @@ class Memory:
             (restarted,) = self._send(np.bool_, (a.restarted, False))
             b["lags"] = torch.where(restarted[:, None], y[:, None], b["lags"])
         # the first value is the origin: it is 0, as are the averages that it meets
+        departure = y - b["averages"][:, 1]
         scaling.update(
-            b, y - b["averages"][:, 1], y - b["lags"][:, 0], spread_weight,
+            b, departure, y - b["lags"][:, 0], spread_weight,
             unjudged if (a.good < scaling.UNJUDGED).any() else None,
         )  # fmt: skip
         b["averages"] = torch.addcmul(b["averages"], torch.stack([fast, slow], 1), y[:, None] - b["averages"])
@@ -184,6 +187,7 @@ class Memory:
             x_RF=x16.to(torch.float32), base=base, last=y, scale=scale,
             naive_error=scaling.naive_error(b, level), lowest=b["lowest"],
             highest=b["highest"], season_steps=season_steps, season_offset=offset, ago_RH=ago_RH,
+            departure=departure,
         )  # fmt: skip
 
     def hold(self, slots: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Held:

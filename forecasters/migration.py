@@ -24,6 +24,7 @@ from forecasters.recurrent import Recurrent
 from forecasters.registry import BLEND
 from forecasters.remapping import places, to_names, to_ring, to_steps
 from forecasters.signatures import (
+    ALERTING,
     BLENDING,
     CHUNKS,
     COMPARING,
@@ -81,6 +82,8 @@ class Migration:
             self._move_blend()
         if bank.comparison:
             self._move_comparison()
+        if bank.anomaly:
+            self._move_alerts()
         for name in bank.experts:
             if name in self.kept:
                 self._move_forecaster(name)
@@ -272,6 +275,12 @@ class Migration:
         self.compares_anew = True
         if COMPARING in self.old:
             self.notes.append("comparison: other forecasters or steps; starts anew")
+
+    def _move_alerts(self) -> None:
+        if self.old.get(ALERTING) == self.new[ALERTING]:
+            self._copy("alerts.")
+        else:
+            self.notes.append("alerts: what is rare for each series is learnt anew")
 
     # -- one forecaster ----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import torch
 from prometheus_client import CollectorRegistry
 
 from forecasters import Bank, build
+from forecasters.anomaly import AlertOptions
 from pipeline.backtest import derive_seed
 from pipeline.codec import Codec, CodecOptions, FieldOptions, build_codec
 from pipeline.config import Config, ConfigError
@@ -192,7 +193,8 @@ class Worker:
         return self._stores[topic]
 
     def make_shard(self, partition: Partition, facts: TopicFacts, settings: Settings) -> Shard:
-        bank = build_bank(self.config, derive_seed(self.config.forecasters.seed, partition.partition))
+        seed = derive_seed(self.config.forecasters.seed, partition.partition)
+        bank = build_bank(self.config, seed, facts.partitions)
         return Shard(bank, self.shard_options, settings, partition.partition, facts.partitions)
 
     def make_codec(self) -> Codec:
@@ -250,8 +252,11 @@ def build_runner(
     return Runner(parts, now=now)
 
 
-def build_bank(config: Config, seed: int) -> Bank:
-    """Raises ConfigError for what `forecasters.build` refuses."""
+def build_bank(config: Config, seed: int, partitions: int = 1) -> Bank:
+    """partitions: of the topic, which share a budget for the deployment.
+
+    Raises ConfigError for what `forecasters.build` refuses.
+    """
     models = config.forecasters
     try:
         return build(
@@ -265,12 +270,26 @@ def build_bank(config: Config, seed: int) -> Bank:
             chunk=config.learning.chunk,
             replay=config.learning.replay,
             rate=config.learning.rate,
+            alerts=read_alert_options(config, partitions),
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
     except (RuntimeError, AssertionError) as error:  # of torch, for a device that it does not have
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {models.device!r} can't be used ({reason}); try cpu") from error
+
+
+def read_alert_options(config: Config, partitions: int) -> AlertOptions:
+    """A budget for the deployment is split evenly: what other partitions hold is not in a partition's log."""
+    alerts, share = config.alerts, 1 if config.alerts.budget_is_per_series else max(partitions, 1)
+    return AlertOptions(
+        champion=config.forecasters.champion,
+        episodes_per_day=alerts.budget_per_day / share,
+        per_series=alerts.budget_is_per_series,
+        grid_ms=alerts.grid_s * 1000,
+        hold=alerts.hold_steps,
+        per_hour=alerts.max_per_hour,
+    )
 
 
 def read_codec_options(config: Config) -> CodecOptions:
@@ -305,6 +324,7 @@ def read_shard_options(config: Config) -> ShardOptions:
         alerts=SensorAlertOptions(
             masked_in_a_row=config.alerts.masked_in_a_row, silent_after_ms=readings.silent_after_s * 1000
         ),
+        champion=config.forecasters.champion,
     )
 
 
@@ -320,6 +340,9 @@ def read_settings(config: Config, series_file: SeriesFile, series: str) -> Serie
         minimum=known.minimum,
         maximum=known.maximum,
         off_when=known.off_when,
+        min_abs=known.min_abs or 0.0,
+        min_rel=known.min_rel or 0.0,
+        direction=known.direction or "both",
         name=known.name or series,
         unit=known.unit or "",
         severity=known.severity or "page",

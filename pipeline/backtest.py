@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from forecasters import Result, build
+from forecasters.anomaly import AlertOptions
 from forecasters.comparison import Comparison
 from forecasters.errors import Float64Array, Int64Array, PathErrors
+from forecasters.verdict import Evidence
+from pipeline.alert_log import AlertLog, Episode, ScoreRows, format_time
 from pipeline.config import ConfigError
 from pipeline.engine.engine import Bank, Engine, Wave
 from pipeline.engine.intake import Intake, IntakeOptions
@@ -46,6 +48,8 @@ class BacktestOptions:
     device: str = "auto"
     intake: IntakeOptions = field(default_factory=IntakeOptions)
     build: Mapping[str, Any] = field(default_factory=dict)  # further options of forecasters.build
+    alerts: AlertOptions | None = None  # None: readings are not judged
+    keep_scores: bool = False  # of every reading, for --alerts
     forecasts: str | None = None  # path of a Parquet file to write
 
 
@@ -56,6 +60,7 @@ class Outcome:
     report: dict[str, Any]
     counts: Mapping[str, int]
     recorder: Recorder | None = None
+    part: "Part | None" = None
 
 
 class EvaluatedBank(Bank[Result], Protocol):
@@ -87,6 +92,8 @@ class Shard:
         self.errors = PathErrors(len(bank.names), options.horizon, options.coverage)
         self.cadence_ms = np.zeros(0, np.int64)  # by slot
         self.series = np.zeros(0, np.int64)  # by slot: place in history.series
+        self.alerts = AlertLog(history, options.keep_scores)
+        self._rows: list[Int64Array] = []  # of the history, by reading
         self._history = history
         self._place = {name: at for at, name in enumerate(history.series)}
 
@@ -119,6 +126,16 @@ class Shard:
             self.errors.pass_over(slots, filled)
         return self.bank.step(slots, event_time_ms, values, mask, filled)
 
+    def take(self, rows: Int64Array, readings: Readings) -> Iterator[Wave[Result]]:
+        """Step through readings that are these rows of the history; draw all."""
+        self._rows.append(rows)
+        return self.engine.process(readings)
+
+    def _find_rows(self, reading: Int64Array) -> Int64Array:
+        if len(self._rows) > 1:
+            self._rows = [np.concatenate(self._rows)]
+        return np.where(reading >= 0, self._rows[0][np.maximum(reading, 0)], -1)
+
     def evaluate(
         self, waves: Iterator[Wave[Result]], file: ForecastFile | None, recorder: Recorder | None
     ) -> None:
@@ -130,6 +147,8 @@ class Shard:
             series = self.series[wave.slots]
             counted = wave.event_time_ms >= self._history.scored_origin_ms[series]
             self.errors.add(wave.slots, wave.value, wave.masked, mean, lower, upper, counted)
+            if result.alarms is not None:
+                self.alerts.add(self._find_rows(wave.reading), result.alarms)
             if file is not None:
                 names = [self._history.series[at] for at in series]
                 file.write(names, wave.event_time_ms, self.cadence_ms[wave.slots], bounds)
@@ -165,8 +184,9 @@ def run_backtest(
             file = stack.enter_context(ForecastFile(options.forecasts, shards[0].bank.names))
         for rows in history.cut(TIMES_PER_BATCH):
             for number, shard in enumerate(shards):
-                if readings := _select(history, rows, partition, number):
-                    shard.evaluate(shard.engine.process(readings), file, recorder)
+                here, readings = _select(history, rows, partition, number)
+                if here.size:
+                    shard.evaluate(shard.take(here, readings), file, recorder)
             on_progress(rows.stop - rows.start)
         for shard in shards:
             shard.evaluate(shard.engine.finish(), file, recorder)
@@ -174,8 +194,10 @@ def run_backtest(
     counts = sum((Counter(shard.intake.counts) for shard in shards), Counter[str]())
     if recorder is not None:
         recorder.finish(shards[0].bank)
-    report = _report(history, options, shards, seconds)
-    return Outcome(report=report, counts=dict(counts), recorder=recorder)
+    part = _conclude(history, options, shards, counts)
+    return Outcome(
+        report=build_report([part], options, seconds), counts=dict(counts), recorder=recorder, part=part
+    )
 
 
 def build_bank(options: BacktestOptions, seed: int) -> EvaluatedBank:
@@ -187,6 +209,7 @@ def build_bank(options: BacktestOptions, seed: int) -> EvaluatedBank:
             seed=seed,
             device=options.device,
             coverage=options.coverage,
+            alerts=options.alerts,
             **options.build,
         )
     except ValueError as error:
@@ -201,52 +224,92 @@ def derive_seed(seed: int, partition: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{partition}".encode()).digest()[:8], "big") >> 1
 
 
-def _select(history: History, rows: slice, partition: Int64Array, number: int) -> Readings | None:
+def _select(history: History, rows: slice, partition: Int64Array, number: int) -> tuple[Int64Array, Readings]:
     index, times, values = history.series_index[rows], history.event_time_ms[rows], history.value[rows]
     here = partition[index] == number
-    if not here.any():
-        return None
-    return Readings(
+    readings = Readings(
         series=history.series, series_index=index[here], event_time_ms=times[here], value=values[here]
+    )
+    return np.flatnonzero(here) + rows.start, readings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What became of one history: all that the report is made of, without the banks. Can be pickled."""
+
+    files: tuple[str, ...]
+    series: int
+    readings: int
+    scored_from_ms: int
+    until_ms: int
+    names: tuple[str, ...]
+    parameters: Mapping[str, int]
+    spent: Mapping[str, float]  # seconds by forecaster
+    device: str
+    errors: PathErrors
+    scale_by_slot: Float64Array
+    evidence: Sequence[Evidence]
+    counts: Mapping[str, int]
+    episodes: Sequence[Episode]
+    scores: ScoreRows | None
+
+
+def _conclude(
+    history: History, options: BacktestOptions, shards: Sequence[Shard], counts: Mapping[str, int]
+) -> Part:
+    scales = history.find_scales() if options.scale == "warmup" else np.ones(len(history.series))
+    names = shards[0].bank.names
+    episodes = [e for shard in shards for e in shard.alerts.list_episodes(history.scored_from_ms)]
+    log = AlertLog(history, options.keep_scores)
+    log.take(shard.alerts for shard in shards)
+    return Part(
+        files=history.files,
+        series=len(history.series),
+        readings=len(history.value),
+        scored_from_ms=history.scored_from_ms,
+        until_ms=int(history.event_time_ms[-1]),
+        names=names,
+        parameters={name: shards[0].bank.parameters(name) for name in names},
+        spent={name: sum(shard.bank.seconds(name) for shard in shards) for name in names},
+        device=str(shards[0].bank.device),
+        errors=shards[0].errors.join([s.errors for s in shards[1:]], [len(s.series) for s in shards]),
+        scale_by_slot=np.concatenate([scales[shard.series] for shard in shards]),
+        evidence=[shard.bank.comparison.summary() for shard in shards if shard.bank.comparison],
+        counts=dict(counts),
+        episodes=sorted(episodes, key=lambda e: (e.first_ms, e.series)),
+        scores=log.columns(episodes) if options.keep_scores else None,
     )
 
 
-def _join_errors(shards: Sequence[Shard], scales: Float64Array) -> tuple[PathErrors, Float64Array]:
-    """The errors of all shards as one, with the scale of each of its slots."""
-    joined = shards[0].errors.join([shard.errors for shard in shards[1:]], [len(s.series) for s in shards])
-    return joined, np.concatenate([scales[shard.series] for shard in shards])
-
-
-def _report(
-    history: History, options: BacktestOptions, shards: Sequence[Shard], seconds: float
-) -> dict[str, Any]:
-    scales = history.find_scales() if options.scale == "warmup" else np.ones(len(history.series))
-    errors, scale_by_slot = _join_errors(shards, scales)
-    names, readings = shards[0].bank.names, len(history.value)
-    figures = errors.summary(names, scale_by_slot)
-    evidence = [shard.bank.comparison.summary() for shard in shards if shard.bank.comparison]
-    spent = {name: sum(shard.bank.seconds(name) for shard in shards) for name in names}
+def build_report(parts: Sequence[Part], options: BacktestOptions, seconds: float) -> dict[str, Any]:
+    """What --json writes of histories that were forecast by shards of their own."""
+    first, rest = parts[0], parts[1:]
+    errors = first.errors.join([part.errors for part in rest], [len(part.scale_by_slot) for part in parts])
+    figures = errors.summary(first.names, np.concatenate([part.scale_by_slot for part in parts]))
+    evidence = [one for part in parts for one in part.evidence]
+    spent = {name: sum(part.spent[name] for part in parts) for name in first.names}
     forecasters = {
-        name: {
-            "parameters": shards[0].bank.parameters(name),
-            "seconds": round(spent[name], 3),
-            **figures[name],
-        }
-        for name in names
+        name: {"parameters": first.parameters[name], "seconds": round(spent[name], 3), **figures[name]}
+        for name in first.names
     }
-    scored_from = datetime.fromtimestamp(history.scored_from_ms / 1000, UTC)
+    readings = sum(part.readings for part in parts)
+    episodes = [episode for part in parts for episode in part.episodes]
     return {
         "version": VERSION,
-        "files": list(history.files),
-        "series": len(history.series),
+        "files": [file for part in parts for file in part.files],
+        "series": sum(part.series for part in parts),
         "readings": readings,
-        "scored_from": scored_from.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "scored_from": format_time(min(part.scored_from_ms for part in parts)),
         "horizon": options.horizon,
         "seed": options.seed,
-        "device": str(shards[0].bank.device),
+        "device": first.device,
         "seconds": round(seconds, 3),
         "readings_per_second": round(readings / seconds, 1),
         "forecasters": forecasters,
         "comparison": list_comparisons(evidence),
         "sentence": say_who_leads(evidence, spent),
+        "alerts": [
+            {"series": e.series, "time": format_time(e.first_ms), "score": round(e.score, 3)}
+            for e in episodes
+        ],
     }

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import time
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -12,13 +14,20 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from forecasters.anomaly import AlertOptions
+from forecasters.registry import BLEND
+from pipeline.alert_log import write_scores
+from pipeline.alert_quality import find_windows, measure, read_labels
 from pipeline.backtest import (
     BacktestOptions,
     EvaluatedBank,
     Outcome,
+    Part,
     build_bank,
+    build_report,
     run_backtest,
 )
+from pipeline.backtest_files import FileShare, expand_folders, label_part, run_files
 from pipeline.config import Config, ConfigError
 from pipeline.engine.intake import IntakeOptions
 from pipeline.histories import History, read_history
@@ -39,7 +48,7 @@ def run_command(
     rows: int | None,
     warmup: float,
     score_from: float | None,
-    scale: str,
+    scale: str | None,
     partitions: int,
     seed: int | None,
     device: str | None,
@@ -47,10 +56,14 @@ def run_command(
     forecasts: str | None,
     report: str | None = None,
     plots: str | None = None,
+    labels: str | None = None,
+    alerts: str | None = None,
+    champion: str | None = None,
 ) -> None:
     """Raises ConfigError or TableError for what can't be run, before anything is learnt or written."""
     # One process per core is faster than two threads, and results do not depend on the number of threads.
     torch.set_num_threads(1)
+    scale = scale or ("warmup" if warmup else "none")
     start = find_score_from(warmup, score_from, scale)
     names = tuple(name.strip() for name in forecasters.split(",")) if forecasters is not None else None
     options = dataclasses.replace(
@@ -60,17 +73,41 @@ def run_command(
         seed=config.forecasters.seed if seed is None else seed,
         device=device or config.forecasters.device,
         forecasts=forecasts,
+        keep_scores=alerts is not None,
     )
+    options = dataclasses.replace(options, alerts=resolve_alerts(config, options.forecasters, champion))
+    found, is_folder = expand_folders(files)
+    by_file = labels is not None or is_folder
+    windows = None if labels is None else read_labels(labels)
+    if windows is not None:
+        for name in found:
+            find_windows(windows, name, str(labels))
+    if by_file and (report or plots or forecasts or partitions > 1):
+        raise ConfigError(
+            "expected no --report, --plots, --forecasts or --partitions with --labels or a folder, where "
+            "each file is a shard of its own; give the files without --labels"
+        )
     if report or plots:
         check_drawing()
-    for path in (json_path, forecasts, report):
+    for path in (json_path, forecasts, report, alerts):
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise ConfigError(
                 f"{path}: expected a file in a folder that exists; make {Path(path).parent} first"
             )
     build_bank(options, options.seed)  # refuses what can't be built before a large file is read
     notes = Console(stderr=True, highlight=False)
-    history = read_history(files, table, rows=rows, warmup=warmup, score_from=start)
+    if by_file:
+        share = FileShare(table=table, rows=rows, warmup=warmup, score_from=start)
+        begun = time.perf_counter()
+        parts = _run_files(found, share, options, notes)
+        printed = build_report(parts, options, time.perf_counter() - begun)
+        if windows is not None:
+            printed["alert_quality"] = measure([label_part(part, windows, str(labels)) for part in parts])
+        print_counts(notes, "readings and steps", sum((Counter(p.counts) for p in parts), Counter()))
+        _tell(printed, json_path)
+        _write_scores(alerts, parts)
+        return
+    history = read_history(found, table, rows=rows, warmup=warmup, score_from=start)
     for note in history.assumed:
         notes.print(f"assumed: {note}", markup=False, soft_wrap=True)
     if scale == "warmup" and (absent := np.isnan(history.find_scales())).any():
@@ -84,12 +121,56 @@ def run_command(
     outcome = _run(history, options, notes, is_recorded=bool(report or plots))
     print_counts(notes, "in the files", history.counts)
     print_counts(notes, "readings and steps", outcome.counts)
-    print_report(Console(), outcome.report)
-    if json_path is not None:
-        text = json.dumps(outcome.report, indent=1, allow_nan=False, ensure_ascii=False)
-        Path(json_path).write_text(text + "\n", encoding="utf-8")
+    _tell(outcome.report, json_path)
+    if outcome.part is not None:
+        _write_scores(alerts, [outcome.part])
     if outcome.recorder is not None:
         draw(outcome.report, outcome.recorder, report, plots, notes)
+
+
+def _tell(report: dict[str, Any], json_path: str | None) -> None:
+    print_report(Console(), report)
+    if json_path is not None:
+        text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
+        Path(json_path).write_text(text + "\n", encoding="utf-8")
+
+
+def _write_scores(path: str | None, parts: Sequence[Part]) -> None:
+    if path is not None:
+        write_scores(path, [part.scores for part in parts if part.scores is not None])
+
+
+def _run_files(
+    files: Sequence[str], share: FileShare, options: BacktestOptions, notes: Console
+) -> list[Part]:
+    with make_progress(notes) as progress:
+        task = progress.add_task("backtest", total=None)
+        return run_files(
+            files,
+            share,
+            options,
+            on_total=lambda readings: progress.update(task, total=readings),
+            on_progress=lambda readings: progress.advance(task, readings),
+        )
+
+
+def resolve_alerts(config: Config, names: Sequence[str], champion: str | None) -> AlertOptions:
+    """What the configuration says; where it says nothing of the budget, one for each series.
+
+    Raises ConfigError for a champion that does not run.
+    """
+    alerts = config.alerts
+    if champion is not None and champion not in names:
+        raise ConfigError(
+            f"--champion: expected one of {', '.join(names)}, found {champion!r}; add it to --forecasters"
+        )
+    follows = champion or config.forecasters.champion
+    if follows not in names:
+        follows = BLEND if BLEND in names else names[-1]
+    budget: dict[str, Any] = {}
+    if "budget" in alerts.model_fields_set:
+        budget = {"episodes_per_day": alerts.budget_per_day, "per_series": alerts.budget_is_per_series}
+    return AlertOptions(champion=follows, grid_ms=alerts.grid_s * 1000, hold=alerts.hold_steps, **budget)
 
 
 def find_score_from(warmup: float, score_from: float | None, scale: str) -> float:

@@ -158,9 +158,8 @@ OUT_FILE = click.Path(dir_okay=False, writable=True)
 @click.option(
     "--scale",
     type=click.Choice(["warmup", "none"]),
-    default="warmup",
-    show_default=True,
-    help="Units of errors: the deviation of each series in the warm-up, or its own units.",
+    help="Units of errors: the deviation of each series in the warm-up, or its own units. "
+    "[default: warmup, none without one]",
 )
 @click.option("--partitions", type=click.IntRange(min=1), default=1, show_default=True, help="Shards.")
 @click.option("--config", type=click.Path(), help="TOML file; options given here win over it.")
@@ -168,6 +167,9 @@ OUT_FILE = click.Path(dir_okay=False, writable=True)
 @click.option("--device", help="auto, cpu or cuda. [default: auto]")
 @click.option("--json", "json_path", type=OUT_FILE, metavar="OUT", help="Write all figures as JSON.")
 @click.option("--forecasts", type=OUT_FILE, metavar="OUT.parquet", help="Write every forecast.")
+@click.option("--champion", help="Whose errors alerts follow. [default: blend]")
+@click.option("--labels", type=click.Path(), metavar="WINDOWS.json", help="Measure alerts against these.")
+@click.option("--alerts", type=OUT_FILE, metavar="OUT.csv", help="Write a score for every reading.")
 @click.option("--report", type=OUT_FILE, metavar="OUT.html", help="Write a page with figures and pictures.")
 @click.option(
     "--plots", type=click.Path(file_okay=False), metavar="DIR", help="Write the pictures as PNG files."
@@ -181,6 +183,7 @@ def backtest(
 ) -> None:
     """Forecast the history in FILE... as if it were live, and say how well that went.
 
+    A folder stands for the files in it, each a shard of its own, over all cores; so does --labels.
     A file is CSV or Parquet, wide (time, then a column per series) or long (time, series, value). Each
     forecast is made before its targets are read, then scored, then learnt from.
 

@@ -162,3 +162,4 @@ class Shown:
     fault: npt.NDArray[np.int8]  # [N] why it is masked, 0 where it isn't
     said: Float64Array  # [N, L, E, 3] mean, lower, upper; NaN where nothing was said
     readings_learned: Int64Array  # [N]
+    score: Float64Array | None = None  # [N] 1.0 pages; NaN where the reading was not judged; None: none was

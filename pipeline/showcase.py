@@ -127,7 +127,7 @@ class Showcase:
         if not rows.size:
             return None
         places, time_ms, step_ms = place[rows], wave.event_time_ms[rows], stepped.step_ms[rows]
-        said = room.said.take(places, time_ms, step_ms)
+        said, alarms = room.said.take(places, time_ms, step_ms), wave.result.alarms
         room.said.put(places, time_ms, step_ms, self._pick(wave.result, rows))
         return Shown(
             places=places,
@@ -135,6 +135,7 @@ class Showcase:
             fault=stepped.fault[rows],
             said=said,
             readings_learned=stepped.readings_learned[rows],
+            score=None if alarms is None else alarms.score[rows].astype(np.float64),
         )
 
     def forget(self, partition: Partition) -> None:

@@ -28,6 +28,9 @@ class AlertsConfig(Section):
     hold_steps: int = Field(
         default=100, ge=1, le=100_000, description="An alert ends after so many quiet steps of that grid."
     )
+    max_per_hour: int = Field(
+        default=1, ge=1, le=3_600, description="Alerts of one series that may begin in an hour."
+    )
     masked_in_a_row: int = Field(
         default=3,
         ge=1,

@@ -92,3 +92,5 @@ class ShardOptions:
     intake: IntakeOptions = field(default_factory=IntakeOptions)
     life: LifeOptions = field(default_factory=LifeOptions)
     alerts: SensorAlertOptions = field(default_factory=SensorAlertOptions)
+    champion: str = "blend"
+    """Whose forecasts alerts tell of."""

@@ -41,8 +41,11 @@ class SensorAlerts:
         self._columns.extend(self._table.size)
         return self._columns
 
-    def watch(self, steps: Steps) -> list[Alert]:
-        """The alerts that these steps bring, in log order; call it before `Lives.learn` hears of them."""
+    def watch(self, steps: Steps) -> list[tuple[int, Alert]]:
+        """The alerts that these steps bring, each with its row, in log order.
+
+        Call it before `Lives.learn` hears of them.
+        """
         c = self._extend()
         is_bad = np.isin(steps.fault, tuple(_KIND_OF_FAULT))
         concerned = c["row"] > 0
@@ -50,7 +53,7 @@ class SensorAlerts:
         rows = np.flatnonzero(concerned[steps.series])
         if not rows.size:
             return []
-        alerts = []
+        alerts: list[tuple[int, Alert]] = []
         accepted: dict[int, int] = {}
         for row in rows.tolist():
             at, fault = int(steps.series[row]), int(steps.fault[row])
@@ -58,7 +61,9 @@ class SensorAlerts:
             if fault in (GOOD, OFF):
                 accepted[at] = known + (fault == GOOD)
                 if c["kind"][at]:
-                    alerts.append(self._recover(at, int(steps.event_time_ms[row]), steps.reported[row]))
+                    alerts.append(
+                        (row, self._recover(at, int(steps.event_time_ms[row]), steps.reported[row]))
+                    )
                 c["row"][at] = c["kind"][at] = 0
                 continue
             c["row"][at] += 1
@@ -67,7 +72,7 @@ class SensorAlerts:
             is_warm = known >= self._lives.options.warm_readings
             if is_warm and not c["kind"][at] and c["row"][at] >= self.options.masked_in_a_row:
                 c["kind"][at] = _KIND_OF_FAULT[fault]
-                alerts.append(self._fire(at, int(steps.event_time_ms[row]), steps.reported[row]))
+                alerts.append((row, self._fire(at, int(steps.event_time_ms[row]), steps.reported[row])))
         return alerts
 
     def retire(self, places: list[int], time_ms: int) -> list[Alert]:

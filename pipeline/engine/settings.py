@@ -18,6 +18,10 @@ OPERATORS: Mapping[str, int] = {
 """Comparisons of `off_when`, each as the set of outcomes in which it is true."""
 
 
+DIRECTIONS: Mapping[str, int] = {"both": 0, "above": 1, "below": -1}
+"""Deviations that count, by their sign; 0 is either."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesSettings:
     """What is declared of a series. None leaves a key to the options of the intake and of the alerts.
@@ -37,6 +41,12 @@ class SeriesSettings:
     off_when: tuple[str, float] | None = None
     """An operator and a threshold, such as ("<", 5.0): a reading for which it is true is neither scored nor
     learnt."""
+    min_abs: float = 0.0
+    """A deviation below it, in the series' unit, is no alert."""
+    min_rel: float = 0.0
+    """Likewise, as a share of the expected value."""
+    direction: str = "both"
+    """Which deviations count: a key of DIRECTIONS."""
     name: str = ""
     unit: str = ""
     severity: str = "page"
@@ -49,6 +59,13 @@ class SeriesSettings:
             number = getattr(self, name)
             if number is not None and (isinstance(number, bool) or not number >= least):
                 raise ValueError(f"expected {name} to be a whole number of at least {least}, got {number!r}")
+        for name in ("min_abs", "min_rel"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"expected {name} of at least 0, got {getattr(self, name)!r}")
+        if self.direction not in DIRECTIONS:
+            raise ValueError(
+                f"expected direction to be one of {', '.join(DIRECTIONS)}, got {self.direction!r}"
+            )
         low, high = self.minimum, self.maximum
         if any(limit is not None and math.isnan(limit) for limit in (low, high)) or (
             low is not None and high is not None and not low <= high

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forecasters.anomaly import Alarms
 from forecasters.reach import Reach
 from forecasters.verdict import Evidence
+from pipeline.engine.alerts import AlertingBank, Alerts, Placed
 from pipeline.engine.engine import Bank, Engine, Wave
 from pipeline.engine.intake import Intake, run_clock
 from pipeline.engine.lives import HOUR_MS, STATES, Lives
@@ -30,7 +32,7 @@ ResultT_co = TypeVar("ResultT_co", covariant=True)
 Kind = TypeVar("Kind", bound=np.generic)
 
 
-class ShardBank(Bank[ResultT_co], Protocol[ResultT_co]):
+class ShardBank(Bank[ResultT_co], AlertingBank, Protocol[ResultT_co]):
     """What a shard needs of its bank beyond what the engine needs."""
 
     def remove(self, slots: Int64Array) -> None:
@@ -120,6 +122,7 @@ class Shard(Generic[ResultT]):
         table = self.intake.table
         self.lives = Lives(options.life, self.intake)
         self.alerts = SensorAlerts(options.alerts, table, self.lives, self._find_settings)
+        self.anomalies = Alerts(bank, table, self._find_settings, options.champion)
         self.silence = Silence(options.alerts, table, self.lives, self._find_settings)
 
     @property
@@ -155,6 +158,8 @@ class Shard(Generic[ResultT]):
         alerts = self.silence.hear(placed.series, placed.clock_ms)
         cadence_ms, table = self.intake.table.columns["cadence_ms"], self.intake.table
         series = placed.steps.series
+        self.anomalies.declare_new(series)
+        told: list[Placed] = []
         for wave, rows in self._engine.step_rows(placed.steps):
             names = [table.name(at) for at in series[rows].tolist()]
             stepped = SteppedWave(
@@ -165,7 +170,11 @@ class Shard(Generic[ResultT]):
                 readings_learned=self.lives.accepted[series[rows]],
             )
             yield Outcome(stepped=stepped)
-        alerts += self.alerts.watch(placed.steps)
+            alarms: Alarms | None = getattr(wave.result, "alarms", None)
+            if alarms is not None:
+                told += self.anomalies.watch(alarms, rows, series[rows], wave.event_time_ms, wave.value)
+        told += self.alerts.watch(placed.steps)
+        alerts += [alert for _, alert in sorted(told, key=lambda one: one[0])]
         self.lives.learn(placed.steps)
         if alerts or placed.rejected:
             yield Outcome(alerts=tuple(alerts), rejected=placed.rejected)
@@ -245,7 +254,8 @@ class Shard(Generic[ResultT]):
 
     def list_firing(self) -> list[Alert]:
         """Alerts that fire now, as after a load: for who shows them, not to be sent again."""
-        return self.alerts.list_firing(self.clock_ms) + self.silence.list_firing(self.clock_ms)
+        kinds = (self.anomalies, self.alerts, self.silence)
+        return [alert for kind in kinds for alert in kind.list_firing(self.clock_ms)]
 
     def declare(self, settings: Settings) -> list[Alert]:
         """Take over what is now declared of the series, as after the series file was read again.
@@ -265,7 +275,9 @@ class Shard(Generic[ResultT]):
             if is_other or season_ms != table.columns["season_ms"][at]:
                 anew.append(at)
         self.intake.fill_limits(table.places.tolist())
-        return self._forget(anew, self.clock_ms)
+        alerts = self._forget(anew, self.clock_ms)
+        self.anomalies.declare(table.places)
+        return alerts
 
     def save(self) -> dict[str, torch.Tensor]:
         """The whole state: the bank's under its own names, the rest under ``intake.``, ``lives.``,
@@ -275,6 +287,7 @@ class Shard(Generic[ResultT]):
             self.intake.save(),
             self.lives.save("lives"),
             self.alerts.save("sensor_alerts"),
+            self.anomalies.save("anomalies"),
             self.silence.save("silence"),
         ):
             state.update(part)
@@ -292,6 +305,7 @@ class Shard(Generic[ResultT]):
         self.intake.load(state)
         self.lives.load("lives", state)
         self.alerts.load("sensor_alerts", state)
+        self.anomalies.load("anomalies", state)
         self.silence.load("silence", state)
         return notes
 
@@ -304,7 +318,8 @@ class Shard(Generic[ResultT]):
     def _forget(self, places: list[int], clock_ms: int) -> list[Alert]:
         if not places:
             return []
-        alerts = self.alerts.retire(places, clock_ms) + self.silence.retire(places, clock_ms)
+        kinds = (self.anomalies, self.alerts, self.silence)
+        alerts = [alert for kind in kinds for alert in kind.retire(places, clock_ms)]
         slots = self.intake.table.columns["slot"][places]
         freed = slots[slots != NO_SLOT]
         if freed.size:

@@ -315,6 +315,9 @@ SERIES_FORECAST = _metric(
 )
 SERIES_LOWER = _metric("gauge", "series_lower", "Lower end of that forecast's interval.", *_FORECAST)
 SERIES_UPPER = _metric("gauge", "series_upper", "Upper end of that forecast's interval.", *_FORECAST)
+SERIES_SCORE = _metric(
+    "gauge", "series_score", "How unusual the newest reading is: from 1.0 on it pages.", "series"
+)
 SERIES_LEARNED = _metric(
     "gauge", "series_readings_learned", "Readings that the forecasters have learnt of the series.", "series"
 )

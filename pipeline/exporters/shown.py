@@ -28,6 +28,7 @@ class _Values:
         size = len(self.profiles)
         self.value: Float64Array = np.full(size, np.nan)
         self.learned: Float64Array = np.full(size, np.nan)
+        self.score: Float64Array = np.full(size, np.nan)
         self.fault: Int64Array = np.full(size, -1)
         self.said: Float64Array = np.full((size, num_steps, num_forecasters, 3), np.nan)
 
@@ -43,19 +44,22 @@ class _Values:
         at, known = shown.places, ~np.isnan(shown.value)
         self.value[at[known]] = shown.value[known]
         self.learned[at] = shown.readings_learned
+        if shown.score is not None:
+            judged = ~np.isnan(shown.score)
+            self.score[at[judged]] = shown.score[judged]
         self.fault[at] = shown.fault
         self.said[at] = shown.said
 
     def _columns(self) -> tuple[Float64Array | Int64Array, ...]:
-        return self.value, self.learned, self.fault, self.said
+        return self.value, self.learned, self.score, self.fault, self.said
 
 
 class ShownSeries:
     """A series that is no longer shown is gone at the next scrape. Not thread-safe."""
 
     METRICS = (
-        catalogue.SERIES_INFO, catalogue.SERIES_VALUE, *SAID, catalogue.SERIES_LEARNED,
-        catalogue.SERIES_QUALITY,
+        catalogue.SERIES_INFO, catalogue.SERIES_VALUE, *SAID, catalogue.SERIES_SCORE,
+        catalogue.SERIES_LEARNED, catalogue.SERIES_QUALITY,
     )  # fmt: skip
 
     def __init__(self, forecasters: Sequence[str], steps: Sequence[int]) -> None:
@@ -85,6 +89,7 @@ class ShownSeries:
         self._put(catalogue.SERIES_INFO, _list_infos, lambda v: np.ones(len(v.profiles)))
         self._put(catalogue.SERIES_VALUE, _list_ids, lambda v: v.value)
         self._put(catalogue.SERIES_LEARNED, _list_ids, lambda v: v.learned)
+        self._put(catalogue.SERIES_SCORE, _list_ids, lambda v: v.score)
         for part, metric in enumerate(SAID):
             self._put(metric, self._list_forecasts, partial(_take_said, part))
         self._put(catalogue.SERIES_QUALITY, _list_qualities, _find_qualities)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from forecasters.anomaly import Alarms, AlertOptions
 from forecasters.bank import Bank, Result, build
 from forecasters.memory import Wave
 from forecasters.network import Network
@@ -26,9 +27,12 @@ every_net = pytest.mark.parametrize("name", NETS)
 
 def make(name: str, seed: int = 0, **options: float) -> Bank:
     names = NAMES if name == BLEND else (name,)
+    # a budget and a grid at which something is judged, noted and paged in so short a log
+    alerts = AlertOptions(champion=names[-1], episodes_per_day=20.0, grid_ms=2 * CADENCE_MS, hold=2)
     return build(
-        names, horizon=HORIZON, seed=seed, device="cpu", chunk=4, replay=8, pool=32, hidden=8, **options
-    )
+        names, horizon=HORIZON, seed=seed, device="cpu", chunk=4, replay=8, pool=32, hidden=8, alerts=alerts,
+        **options,
+    )  # fmt: skip
 
 
 def add(bank: Bank, ids: Sequence[str]) -> None:
@@ -93,7 +97,10 @@ def play(bank: Bank, calls: Sequence[Sequence[Reading]]) -> list[bytes]:
     for call in calls:
         result = step(bank, call)
         for k in range(len(call)):
-            answers.append(b"".join(getattr(result, c)[k].numpy().tobytes() for c in COLUMNS))
+            numbers = [getattr(result, c)[k].numpy() for c in COLUMNS]
+            assert result.alarms is not None
+            numbers += [getattr(result.alarms, c)[k] for c in Alarms.__slots__]
+            answers.append(b"".join(number.tobytes() for number in numbers))
     return answers
 
 

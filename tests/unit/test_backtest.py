@@ -73,7 +73,7 @@ def test_report_has_the_keys_of_the_contract(tmp_path: Path, walk: np.ndarray) -
     history = read(write_wide(tmp_path / "a.csv", walk, ["x", "y", "z"]))
     report = run_backtest(history, BacktestOptions(forecasters=("naive", "linear"), horizon=2)).report
     keys = "version files series readings scored_from horizon seed device seconds readings_per_second"
-    assert list(report) == [*keys.split(), "forecasters", "comparison", "sentence"]
+    assert list(report) == [*keys.split(), "forecasters", "comparison", "sentence", "alerts"]
     row = report["comparison"][0]
     columns = "a b step difference lower upper dm p won leader verdict needs"
     assert list(row) == columns.split()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from forecasters import Bank, Result, build
+from forecasters.anomaly import AlertOptions
 from pipeline.store import open_store
 from pipeline.store.manifests import FORMAT
 
@@ -22,7 +23,8 @@ CADENCE_MS = 3_600_000
 
 def make_bank() -> Bank:
     names = ("naive", "seasonal_naive", "linear", "rnn", "blend")
-    return build(names, horizon=2, seed=5, device="cpu", chunk=2, replay=1, pool=2, hidden=2)
+    alerts = AlertOptions(champion="blend")
+    return build(names, horizon=2, seed=5, device="cpu", chunk=2, replay=1, pool=2, hidden=2, alerts=alerts)
 
 
 def feed(bank: Bank, first: int, last: int) -> list[Result]:

@@ -1,0 +1,295 @@
+"""An anomaly score per reading: how rare are its last errors, and its own value, for this series.
+
+Two ranks within the series' long memory are joined: that of the mean of the last WINDOW one-step errors of
+the champion, and that of the value's deviation from its long-running level. Both are kept in the series'
+units and not in those of its scale: a scale that grows with the trouble would hide it. The joined surprise is
+divided by the cut, which is steered to a budget of episodes (`budget.py`); 1.0 pages. Readings that come
+faster than `grid_ms` are judged together.
+
+The bank's device does the ranks; what is rare, and decisions, are host work.
+
+Letters: R rows of a wave (padded), N rows as given, K rows worth a closer look, E forecasters, Q scored
+steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from forecasters.budget import Budget, Cut
+from forecasters.episodes import BEGINS, CAPPED, NOTE, PAGES, RESTS, EpisodeOptions, Episodes
+from forecasters.fields import TILE, Field, Fields, padded
+from forecasters.memory import Memory, Wave
+from forecasters.ranks import ABOVE, BELOW, ERROR, KINDS, REFRESH, Ranks
+
+Tensor = torch.Tensor
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+WINDOW = 10
+"""Judged steps whose errors are averaged: 1 and 40 were both worse."""
+ERROR_WEIGHT = 0.75
+"""Of the errors' surprise; that of the value weighs 1."""
+WARM = 40
+"""Readings, and judged steps, before which nothing pages."""
+FEWEST_MOVES = 20
+"""A series that has changed fewer times than this has shown nothing that a change could be compared with."""
+YOUNG = 300
+"""Judged steps: before them the cut is higher, by the log of how many are missing."""
+UNTRIED = 6.0
+"""So much higher is the cut of a series that has seen nothing of its season yet: what comes with the time of
+day is new to it, and to the forecasters."""
+SEASONS = 1.5
+LONGEST_SEASON = 1440.0
+"""Judged steps of a season at most: SEASONS of them are enough for any series."""
+STALE = 3
+"""Steps since the last value up to which the next error is one of a step: a machine that starts after a rest
+is no surprise to be averaged with others."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOptions:
+    """What a bank needs to know of alerts. Raises ValueError for a value out of range.
+
+    champion: whose errors count. episodes_per_day: of each series where per_series, else of this shard.
+    grid_ms: readings are judged no more often; hold: judged steps; per_hour: of one series.
+    """
+
+    champion: str
+    episodes_per_day: float = 0.15
+    per_series: bool = True
+    grid_ms: int = 60_000
+    hold: int = 100
+    per_hour: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.episodes_per_day > 0:
+            raise ValueError(f"expected episodes_per_day above 0, got {self.episodes_per_day!r}")
+        for name in ("grid_ms", "hold", "per_hour"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """What a wave means for alerts, rows [N] as given.
+
+    score: 1.0 pages; NaN where a reading was not judged. exceeds: it belongs to an episode that pages, and
+    not as part of its hold. event, sticks: see `episodes`. Where score ≥ 0.5: expected, lower and upper are
+    the forecast that the reading contradicts most, in the series' units; NaN elsewhere.
+    """
+
+    score: npt.NDArray[np.float32]
+    exceeds: Bools
+    event: Ints
+    sticks: Ints
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    began_ms: Ints
+    last_ms: Ints
+    peak: Floats
+    rests_ms: Ints  # the first reading of those that have not changed
+    stuck_ms: Ints  # that of the rest which ends with this reading
+
+    @staticmethod
+    def join(parts: Sequence[Alarms]) -> Alarms:
+        names = Alarms.__slots__
+        return Alarms(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+class Anomaly:
+    """Ranks, cut and episodes of one shard. Depends on the log alone, not on how it is cut into waves."""
+
+    def __init__(self, names: Sequence[str], memory: Memory, scored: Sequence[int], options: AlertOptions):
+        """Raises ValueError where the champion is none of the names."""
+        if options.champion not in names:
+            raise ValueError(f"champion: expected one of {', '.join(names)}, got {options.champion!r}")
+        self.options = options
+        self._champion = list(names).index(options.champion)
+        self._memory, self._device = memory, memory.device
+        self._ages = torch.tensor(scored, device=memory.device) - 1
+        self.ranks = Ranks(memory.device)
+        # within a cell of the grid: sums of |error| and of the deviation, each with its number
+        self.fields = Fields({"errors": Field((WINDOW,)), "cell": Field((4,))}, memory.device)
+        self.episodes = Episodes(EpisodeOptions(options.hold, options.per_hour))
+        self.cut = Cut(Budget(options.episodes_per_day, options.per_series))
+
+    def parts(self) -> dict[str, Fields | Episodes]:
+        """Per-series state, by name."""
+        return {"ranks": self.ranks.fields, "window": self.fields, "episodes": self.episodes}
+
+    # -- one wave ----------------------------------------------------------------------------------------
+
+    def observe(
+        self, wave: Wave, time_ms: Ints, values: Floats, error_REQ: Tensor, half_REQ: Tensor, valid_RQ: Tensor
+    ) -> Alarms:
+        """Judge a wave. error, half: in units of the scale at issue; valid: where there was a forecast."""
+        arrival, episodes = wave.arrival, self.episodes
+        slots, seen = arrival.slots, arrival.seen
+        per = np.maximum(self.options.grid_ms // self._memory.timetable["cadence_ms"][slots], 1)
+        cell, number = (arrival.step + 1) // per, episodes["judged"][slots]
+        judged = cell > episodes["cell"][slots]
+        episodes["cell"][slots], episodes["judged"][slots] = cell, number + judged
+        awake = episodes["run"][slots] < RESTS
+        rested = arrival.step - episodes["seen"][slots]
+        episodes["seen"][slots] = np.where(seen, arrival.step, episodes["seen"][slots])
+        joined, moved, valid = self._rank(wave, error_REQ, valid_RQ, per, number, judged, awake, rested)
+        stuck_ms = episodes["run_ms"][slots]
+        sticks = episodes.rest(slots, time_ms, valid, moved, arrival.good, arrival.season_steps)
+
+        judged &= seen
+        habit = episodes.habit(slots, time_ms)
+        season = SEASONS * np.minimum(arrival.season_steps / per, LONGEST_SEASON)
+        untried = UNTRIED * np.maximum(1.0 - number / season, 0.0)
+        young = np.maximum(untried, np.log(np.maximum(YOUNG / (number + 1.0), 1.0)))
+        score = np.where(judged, joined / (self.cut.value + habit + young), 0.0)
+        warm = (arrival.good >= WARM) & (number >= WARM) & (episodes["moves"][slots] >= FEWEST_MOVES)
+        score = np.where(warm, score, np.minimum(score, CAPPED))
+        told = np.full((5, slots.size), np.nan)  # expected, lower, upper, level, band
+        near = np.flatnonzero(score >= NOTE)
+        if near.size:
+            closer = self._look_closer(wave, near, error_REQ, half_REQ, valid_RQ)
+            told[:, near], sides = closer[:-1], closer[-1]
+            allowed = episodes.allows(slots[near], values[near] - told[0, near], told[0, near], sides)
+            score[near] = np.where(allowed, score[near], CAPPED)
+        event = np.zeros(slots.size, np.int64)
+        rows = np.flatnonzero(judged)
+        if rows.size:
+            event[rows] = episodes.judge(
+                slots[rows], time_ms[rows], score[rows], values[rows], told[3, rows], told[4, rows]
+            )
+            cadence = self._memory.timetable["cadence_ms"][slots[rows]]
+            stands_ms = per[rows] * cadence
+            exposed_ms = int(stands_ms[young[rows] == 0.0].sum())
+            self.cut.count(rows.size, int(stands_ms.sum()), exposed_ms, int((event == BEGINS).sum()))
+        return Alarms(
+            score=np.where(judged, score, np.nan).astype(np.float32),
+            exceeds=(score >= 1.0) & (episodes["state"][slots] == PAGES),
+            event=event, sticks=sticks, expected=told[0], lower=told[1], upper=told[2],
+            began_ms=episodes["began_ms"][slots], last_ms=episodes["last_ms"][slots],
+            peak=episodes["peak"][slots], rests_ms=episodes["run_ms"][slots],
+            stuck_ms=stuck_ms,
+        )  # fmt: skip
+
+    def _rank(
+        self, wave: Wave, error_REQ: Tensor, valid_RQ: Tensor, per: Ints, number: Ints, judged: Bools,
+        awake: Bools, rested: Ints,
+    ) -> tuple[Floats, Bools, Bools]:  # fmt: skip
+        """(joined surprise, whether the value changed, whether there was one to compare it with) `[N]`."""
+        rows, ranks = wave.rows, self.ranks
+        scale = self._memory.rings["level"].view(-1, 2)[wave.past_RH[:, 0], 1]
+        has_error, has_value = valid_RQ[:, 0] & self._send(rested <= STALE), wave.seen
+        error = torch.where(has_error, error_REQ[:, self._champion, 0] * scale, 0.0)
+        error = torch.nan_to_num(error, nan=0.0, posinf=0.0, neginf=0.0)
+        size, away = error.abs(), wave.departure
+        judged_R, awake_R = self._send(judged), self._send(awake)
+        if (per > 1).any():
+            size, has_error, away, has_value = self._gather_cells(
+                rows, judged_R, (size, has_error, away, has_value)
+            )
+        counts_error, counts_value = has_error & judged_R, has_value & judged_R
+        mean = self._mean_error(wave, self._send(number % WINDOW), size, counts_error, rested)
+
+        kind = torch.where(away >= 0, ABOVE, BELOW)
+        lanes = torch.cat([ranks.lanes(rows, ERROR), ranks.lanes(rows, kind)])
+        sizes = torch.cat([mean, away.abs()])
+        place = ranks.place(lanes, sizes)
+        of_error, of_value = ranks.surprise(lanes, place).view(2, -1).unbind(0)
+        joined = torch.where(counts_error, of_error * ERROR_WEIGHT, 0.0) + torch.where(
+            counts_value, of_value, 0.0
+        )
+        joined = joined * (2.0 / (1.0 + ERROR_WEIGHT))
+        learns = torch.cat([counts_error & awake_R, counts_value & awake_R])
+        ranks.learn(lanes, place, sizes, learns)
+        for which, counts in ((ERROR, learns[: rows.numel()]), (ABOVE, learns[rows.numel() :]),
+                              (BELOW, learns[rows.numel() :])):  # fmt: skip
+            ranks.count(ranks.lanes(rows, which), counts)
+        due = np.flatnonzero(judged & (number % REFRESH == REFRESH - 1))
+        if due.size:
+            some = padded(torch.from_numpy(wave.arrival.slots[due]).to(self._device), self.fields.capacity)
+            ranks.refresh(torch.cat([ranks.lanes(some, which) for which in range(KINDS)]))
+        # the host waits here, once a wave
+        known = wave.valid_RH[:, 0]
+        told = torch.stack([joined, (known & (wave.dep_RH[:, 0] != 0)).float(), known.float()])
+        host = told[:, : wave.num_rows].cpu().numpy()
+        return host[0].astype(np.float64), host[1] > 0, host[2] > 0
+
+    def _gather_cells(
+        self, rows: Tensor, judged: Tensor, columns: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means over the cells of the grid that end with these readings; cells that go on take them in."""
+        size, has_error, away, has_value = columns
+        new = [size, has_error.float(), torch.where(has_value, away, 0.0), has_value.float()]
+        cell = self.fields["cell"].index_select(0, rows) + torch.stack(new, 1)
+        self.fields["cell"].index_copy_(0, rows, torch.where(judged[:, None], 0.0, cell))
+        errors, values = cell[:, 1], cell[:, 3]
+        means = cell[:, 0] / errors.clamp(min=1.0), cell[:, 2] / values.clamp(min=1.0)
+        return means[0], errors > 0, means[1], values > 0
+
+    def _mean_error(self, wave: Wave, at: Tensor, size: Tensor, counts: Tensor, rested: Ints) -> Tensor:
+        """`[R]` over the last WINDOW judged steps; those that are missing since a restart count as 0."""
+        errors = self.fields["errors"].index_select(0, wave.rows)
+        anew = wave.arrival.restarted | (rested > WINDOW)
+        if anew.any():
+            errors = torch.where(self._send(anew)[:, None], 0.0, errors)
+        here = torch.arange(WINDOW, device=self._device) == at[:, None]
+        errors = torch.where(here & counts[:, None], size[:, None], errors)
+        self.fields["errors"].index_copy_(0, wave.rows, errors)
+        total = errors[:, 0]
+        for column in range(1, WINDOW):
+            total = total + errors[:, column]  # a sum over rows rounds by their number
+        return total / WINDOW
+
+    def _look_closer(
+        self, wave: Wave, near: Ints, error_REQ: Tensor, half_REQ: Tensor, valid_RQ: Tensor
+    ) -> Floats:
+        """`[6, K]` expected, lower, upper: of the forecast that the value contradicts most; level, band; on
+        which side of the oldest forecast it lies, 0 within its interval."""
+        at = torch.from_numpy(near).to(self._device)
+        rows = wave.rows[at]
+        error, half = error_REQ[at, self._champion], half_REQ[at, self._champion]
+        contradiction = torch.where(valid_RQ[at], error.abs() / half.clamp(min=1e-6), -1.0)
+        most, step = contradiction.max(1)
+        scale = self._memory.rings["level"].view(-1, 2)[wave.past_RH[at, self._ages[step]], 1].double()
+        base, away = wave.base[at], wave.departure[at].double()
+        pick = (torch.arange(at.numel(), device=self._device), step)
+        said = most >= 0
+        expected = torch.where(said, base - error[pick].double() * scale, base - away)
+        width = torch.where(said, half[pick].double() * scale, float("nan"))
+        kind = torch.where(away >= 0, ABOVE, BELOW)
+        band = self.ranks.tail_start(self.ranks.lanes(rows, kind)).double()
+        # the newest forecasts may have been made from what was wrong
+        oldest = valid_RQ[at].long().cumsum(1).argmax(1)
+        old = (pick[0], oldest)
+        side = torch.where(error[old].abs() > half[old], error[old].sign(), 0.0)
+        side = torch.where(said, side, away.sign().float()).double()
+        told = torch.stack([expected, expected - width, expected + width, base - away, band, side])
+        host: Floats = told.cpu().numpy()
+        return host
+
+    def _send(self, column: npt.NDArray[np.generic]) -> Tensor:
+        """A host column `[N]` to the device, filled up to whole tiles with 0."""
+        filled = np.zeros(column.size + -column.size % TILE, column.dtype)
+        filled[: column.size] = column
+        return torch.from_numpy(filled).to(self._device)
+
+    # -- state -------------------------------------------------------------------------------------------
+
+    def tick(self, live: int) -> None:
+        """Move the cut; live: series of the shard."""
+        self.cut.tick(live)
+
+    def save(self) -> Iterator[tuple[str, Tensor]]:
+        """What is shared by all series."""
+        yield from self.cut.save()
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Raises KeyError where something is missing."""
+        self.cut.load(state)

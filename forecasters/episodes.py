@@ -1,0 +1,276 @@
+"""When scores become an episode, and when it is over: per series, on the host.
+
+A score of 1 begins an episode. It holds until `hold` judged steps have passed without another, and longer
+while the value stays displaced, that is beyond what was usual before: an outage is one episode, its end
+included. What stays displaced for RELEARN holds is taken as normal from then on, and the episode ends as
+`shifted`.
+
+A value that has not changed for far longer than ever before is stuck, until it changes. Nothing is learnt
+from it meanwhile, and its return does not begin an episode.
+
+Letters: S slots, N rows of a wave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+QUIET, NOTED, PAGES = range(3)
+"""States of an episode."""
+NOTHING, BEGINS_NOTED, BEGINS, RECOVERS, SHIFTS = range(5)
+"""What a reading does to the episode of its series."""
+STICKS, LOOSENS = 1, 2
+"""What it does to a value that is stuck."""
+
+NOTE = 0.5
+RELEARN = 10
+"""Holds after which a displaced value is taken as normal."""
+CAPPED = 0.49
+"""Score of what must not page, whatever its rank: neither does it get noted."""
+RESTS = 16
+"""Readings without a change after which nothing is learnt: the ranks are those of a series that moves."""
+STUCK = 60
+"""Readings without a change that are stuck at the earliest; of slow series half a season, at least 12."""
+LONGER = 4
+"""Times the longest rest before; each time that it fires the next one must be twice as long."""
+KNOWN = 5
+"""Times that length must have been seen before, and a season."""
+HABIT = 0.5
+"""By so much an episode raises the cut of its series, on top of the shard's."""
+HABIT_MS = 5.0 * 86_400_000
+HOUR_MS = 3_600_000
+
+COLUMNS: Mapping[str, tuple[Any, float]] = {
+    "seen": (np.int64, -1),  # step of the last value
+    "judged": (np.int64, 0),  # steps of the alert grid so far
+    "cell": (np.int64, 0),  # of that grid, the last
+    "state": (np.int8, QUIET),
+    "quiet": (np.int32, 0),  # judged steps without exceedance and not displaced
+    "since": (np.int32, 0),  # judged steps without exceedance
+    "age": (np.int32, 0),  # judged steps since it began
+    "began_ms": (np.int64, 0),
+    "last_ms": (np.int64, 0),  # the last exceedance
+    "peak": (np.float64, 0.0),
+    "level": (np.float64, 0.0),  # what was usual when it began …
+    "band": (np.float64, 0.0),  # … and how far around it
+    "hour": (np.int64, 0),
+    "in_hour": (np.int32, 0),
+    "habit": (np.float64, 0.0),
+    "habit_ms": (np.int64, 0),
+    "muted": (np.int32, 0),  # judged steps in which none begins
+    "run": (np.int64, 0),  # readings since the value changed
+    "run_ms": (np.int64, 0),  # the first of them
+    "longest": (np.int64, 1),
+    "moves": (np.int64, 0),
+    "stuck": (np.int8, 0),
+    "min_abs": (np.float64, 0.0),
+    "min_rel": (np.float64, 0.0),
+    "direction": (np.int8, 0),  # 1 above, -1 below, 0 both
+    "may_stick": (np.int8, 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where series stand, by slot as asked: whether an episode pages, its beginning and highest score;
+    whether the value is stuck, and since when."""
+
+    pages: Bools
+    began_ms: Ints
+    peak: Floats
+    is_stuck: Bools
+    rests_ms: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeOptions:
+    """hold: judged steps; per_hour: episodes of one series that may begin in an hour."""
+
+    hold: int
+    per_hour: int
+
+
+class Episodes:
+    """Columns by slot, and how a wave changes them. What it holds of a slot is saved with the bank."""
+
+    def __init__(self, options: EpisodeOptions) -> None:
+        self.options = options
+        self.capacity = 0
+        self.data: dict[str, npt.NDArray[Any]] = {n: np.zeros(0, kind) for n, (kind, _) in COLUMNS.items()}
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.data[name]
+
+    def grow(self, capacity: int) -> None:
+        for name, (kind, initial) in COLUMNS.items():
+            grown = np.full(capacity, initial, kind)
+            grown[: self.capacity] = self.data[name]
+            self.data[name] = grown
+        self.capacity = capacity
+
+    def reset(self, rows: torch.Tensor) -> None:
+        """A fresh start for these slots, given as `Fields.reset` has them."""
+        slots = rows.cpu().numpy()
+        for name, (_, initial) in COLUMNS.items():
+            self.data[name][slots] = initial
+
+    def habit(self, slots: Ints, time_ms: Ints) -> Floats:
+        """`[N]` what episodes of late add to the cuts of these series."""
+        d = self.data
+        habit: Floats = d["habit"][slots]
+        if habit.any():
+            habit = habit * np.exp((d["habit_ms"][slots] - time_ms) / HABIT_MS)
+        return habit
+
+    # -- values that don't change ------------------------------------------------------------------------
+
+    def rest(self, slots: Ints, time_ms: Ints, seen: Bools, moved: Bools, good: Ints, season: Floats) -> Ints:
+        """Count readings without a change; returns STICKS or LOOSENS by row. good: readings before."""
+        d = self.data
+        run = d["run"][slots]
+        what = np.zeros(slots.size, np.int64)
+        again = seen & ~moved
+        if moved.any():
+            was = d["stuck"][slots] > 0
+            loosens = moved & was
+            what[loosens] = LOOSENS
+            longest = d["longest"][slots]
+            # of a fault nothing is learnt but that it was heard
+            d["longest"][slots] = np.where(
+                moved, np.where(was, 2 * longest, np.maximum(longest, run)), longest
+            )
+            d["moves"][slots] += moved
+            d["stuck"][slots[loosens]] = 0
+            d["muted"][slots[loosens]] = self.options.hold
+            d["run_ms"][slots[moved]] = time_ms[moved]
+        run = np.where(moved, 1, run + again)
+        d["run"][slots] = run
+        if (run >= 12).any():
+            least = np.minimum(STUCK, np.maximum(season / 2.0, 12.0))
+            limit = np.maximum(least, LONGER * d["longest"][slots])
+            known = good - run >= np.maximum(season, KNOWN * limit)
+            sticks = again & (run >= limit) & known & (d["stuck"][slots] == 0) & (d["may_stick"][slots] > 0)
+            what[sticks] = STICKS
+            d["stuck"][slots[sticks]] = 1
+        return what
+
+    # -- episodes ----------------------------------------------------------------------------------------
+
+    def judge(
+        self, slots: Ints, time_ms: Ints, score: Floats, value: Floats, level: Floats, band: Floats
+    ) -> Ints:
+        """Take the scores of judged rows; returns what they do to their episodes.
+
+        value, level and band: the value, what is usual, and how far around it, in the series' units.
+        """
+        d = self.data
+        what = np.zeros(slots.size, np.int64)
+        muted = d["muted"][slots]
+        if muted.any():
+            d["muted"][slots] = np.maximum(muted - 1, 0)
+        concerned = np.flatnonzero((d["state"][slots] != QUIET) | (score >= NOTE))
+        if concerned.size:
+            at = concerned
+            what[at] = self._judge(
+                slots[at], time_ms[at], score[at], value[at], level[at], band[at], muted[at]
+            )
+        return what
+
+    def _judge(
+        self, slots: Ints, time_ms: Ints, score: Floats, value: Floats, level: Floats, band: Floats,
+        muted: Ints,
+    ) -> Ints:  # fmt: skip
+        """Of those that have an episode, or a score worth one."""
+        d, hold = self.data, self.options.hold
+        state, what = d["state"][slots], np.zeros(slots.size, np.int64)
+        near = score >= NOTE
+        exceeds = score >= 1.0
+        firing = state == PAGES
+        stuck = d["stuck"][slots] > 0
+        hour = time_ms // HOUR_MS
+        in_hour = np.where(d["hour"][slots] == hour, d["in_hour"][slots], 0)
+        begins = exceeds & ~firing & (muted == 0) & ~stuck & (in_hour < self.options.per_hour)
+        notes = near & (state == QUIET) & ~begins & (muted == 0) & ~stuck
+        what[begins], what[notes] = BEGINS, BEGINS_NOTED
+
+        displaced = firing & (np.abs(value - d["level"][slots]) > d["band"][slots])
+        counts = np.where(firing | begins, exceeds, near)
+        quiet = np.where(counts | displaced | (firing & stuck), 0, d["quiet"][slots] + 1)
+        since = np.where(counts, 0, d["since"][slots] + 1)
+        age = np.where(begins | notes, 0, d["age"][slots] + 1)
+        shifts = firing & ~stuck & displaced & (since >= hold) & (age >= RELEARN * hold)
+        over = (state != QUIET) & ~begins & ((quiet >= hold) | shifts)
+        what[firing & over] = np.where(shifts, SHIFTS, RECOVERS)[firing & over]
+
+        first = begins | notes
+        keeps = first & (state == NOTED)  # what was noted before goes on under its own beginning
+        new = first & ~keeps
+        d["began_ms"][slots[new]] = time_ms[new]
+        d["level"][slots[begins]], d["band"][slots[begins]] = level[begins], band[begins]
+        d["last_ms"][slots[counts]] = time_ms[counts]
+        d["peak"][slots] = np.where(new, score, np.maximum(d["peak"][slots], score))
+        d["hour"][slots[begins]], d["in_hour"][slots[begins]] = hour[begins], in_hour[begins] + 1
+        if begins.any():
+            rows = slots[begins]
+            d["habit"][rows] = self.habit(rows, time_ms[begins]) + HABIT
+            d["habit_ms"][rows] = time_ms[begins]
+        for name, column in (("quiet", quiet), ("since", since), ("age", age)):
+            d[name][slots] = column
+        d["state"][slots] = np.where(over, QUIET, np.where(begins, PAGES, np.where(notes, NOTED, state)))
+        return what
+
+    def standing(self, slots: Ints) -> Standing:
+        d = self.data
+        return Standing(
+            pages=d["state"][slots] == PAGES, began_ms=d["began_ms"][slots], peak=d["peak"][slots],
+            is_stuck=d["stuck"][slots] > 0, rests_ms=d["run_ms"][slots],
+        )  # fmt: skip
+
+    def declare(
+        self, slots: Ints, min_abs: Floats, min_rel: Floats, direction: Ints, may_stick: Bools
+    ) -> None:
+        d = self.data
+        d["min_abs"][slots], d["min_rel"][slots] = min_abs, min_rel
+        d["direction"][slots], d["may_stick"][slots] = direction, may_stick
+
+    def allows(self, slots: Ints, deviation: Floats, expected: Floats, side: Floats) -> Bools:
+        """Whether a deviation is large enough, and in a direction that counts, as is the side of the oldest
+        forecast on which the value lies: the return from a deviation upwards is none downwards."""
+        d, size = self.data, np.abs(deviation)
+        direction = d["direction"][slots]
+        allowed: Bools = (
+            (size >= d["min_abs"][slots])
+            & (size >= d["min_rel"][slots] * np.abs(expected))
+            & ((direction == 0) | ((np.sign(deviation) == direction) & (side == direction)))
+        )
+        return allowed
+
+    # -- state -------------------------------------------------------------------------------------------
+
+    def bytes_per_series(self) -> int:
+        return int(sum(np.dtype(kind).itemsize for kind, _ in COLUMNS.values()))
+
+    def save(self, prefix: str, num_slots: int) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, column in self.data.items():
+            yield f"{prefix}.{name}", torch.from_numpy(column[:num_slots].copy())
+
+    def load(self, prefix: str, state: Mapping[str, torch.Tensor], num_slots: int) -> None:
+        """Raises KeyError where a column is missing, ValueError where its shape or dtype is another."""
+        for name, column in self.data.items():
+            saved = state[f"{prefix}.{name}"].numpy()
+            if saved.shape != (num_slots,) or saved.dtype != column.dtype:
+                raise ValueError(
+                    f"{prefix}.{name}: expected {num_slots} of {column.dtype}, "
+                    f"found {saved.shape} of {saved.dtype}"
+                )
+            column[:num_slots] = saved

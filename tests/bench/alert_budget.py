@@ -1,0 +1,176 @@
+"""Whether the budget of alerts holds on series in which nothing is wrong, and whether faults still page.
+
+    python -m tests.bench.alert_budget [--fleet 2000] [--days 7] [--single 100] [--single-days 30]
+        [--json OUT]
+
+Simulated series at a reading a minute, through the bank with the naive forecaster (the scoring is the same
+for all): a daily season, noise that remembers and noise that doesn't, each series with its own level and
+sizes. A fleet shares a budget for the deployment; single series have one each, in a shard of their own. In a
+second run of the fleet, on its last day, ten series break.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from forecasters import Bank, build
+from forecasters.anomaly import SEASONS, AlertOptions
+from forecasters.budget import Budget, Cut
+from forecasters.episodes import BEGINS
+
+MINUTE_MS = 60_000
+DAY = 1440
+FLEET_BUDGET = 5.0
+SINGLE_BUDGET = 0.1
+FAULTS = 10
+
+
+@dataclass
+class Plant:
+    """Clean series, a minute at a time. Rows [S]."""
+
+    size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        rng = self.rng = np.random.default_rng(self.seed)
+        self.level = rng.uniform(-50, 200, self.size)
+        self.noise = np.exp(rng.normal(0, 1, self.size))
+        self.season = self.noise * rng.uniform(0, 8, self.size)
+        self.phase = rng.uniform(0, 2 * np.pi, self.size)
+        self.memory = rng.uniform(0.0, 0.98, self.size)
+        self.walk = np.zeros(self.size)
+
+    def read(self, minute: int) -> np.ndarray:
+        fresh = self.rng.normal(size=(2, self.size))
+        self.walk = self.memory * self.walk + np.sqrt(1 - self.memory**2) * fresh[0]
+        wave = self.season * np.sin(2 * np.pi * minute / DAY + self.phase)
+        return self.level + wave + self.noise * (self.walk + 0.5 * fresh[1])
+
+
+def break_series(values: np.ndarray, plant: Plant, since: int) -> None:
+    """Ten faults, `since` minutes after their start, in the first ten series."""
+    size = plant.noise
+    values[0] = 0.0 if abs(plant.level[0]) > 20 * size[0] else plant.level[0] - 30 * size[0]
+    values[1] += 15 * size[1] + plant.season[1]
+    values[2] -= 15 * size[2] + plant.season[2]
+    values[3] += min(since, 60) * 0.5 * size[3]  # a fast drift
+    values[4] += (20 * size[4]) * (since < 5)  # a spike
+    values[5] += 10 * size[5] * plant.rng.normal()  # noise
+    values[6] = plant.level[6] + 40 * size[6]
+    values[7] += 12 * size[7] * (1 if since % 2 else -1)  # hunting
+    values[8] = plant.level[8] * 10 + 100 * size[8]  # a unit that was mixed up
+    values[9] -= 25 * size[9]
+
+
+def make_bank(budget: float, per_series: bool) -> Bank:
+    return build(
+        ("naive",), horizon=1, device="cpu",
+        alerts=AlertOptions(champion="naive", episodes_per_day=budget, per_series=per_series),
+    )  # fmt: skip
+
+
+def run(size: int, days: int, seed: int, budget: float, per_series: bool, faulty: bool) -> list[list[int]]:
+    """Per day, the series whose episodes begin."""
+    torch.set_num_threads(1)
+    bank, plant = make_bank(budget, per_series), Plant(size, seed)
+    slots = bank.add([f"s{k}" for k in range(size)], cadence_ms=MINUTE_MS)
+    pages: list[list[int]] = [[] for _ in range(days)]
+    start = (days - 1) * DAY + DAY // 2
+    for minute in range(days * DAY):
+        values = plant.read(minute)
+        if faulty and minute >= start:
+            break_series(values, plant, minute - start)
+        alarms = bank.step(slots, np.full(size, minute * MINUTE_MS), values).alarms
+        assert alarms is not None
+        pages[minute // DAY] += np.flatnonzero(alarms.event == BEGINS).tolist()
+    return pages
+
+
+class OwnCuts:
+    """A cut for each series, as if each had a shard of its own: steered after each of its readings."""
+
+    def __init__(self, size: int) -> None:
+        self.cuts = [Cut(Budget(SINGLE_BUDGET, per_series=True)) for _ in range(size)]
+        self.is_known = False
+
+    @property
+    def value(self) -> np.ndarray:
+        """`[S]`; the first readings, before the bank's ticks fall between rounds, come a few at a time."""
+        return np.array([cut.value for cut in self.cuts] if self.is_known else np.inf)
+
+    def count(self, judged: int, judged_ms: int, exposed_ms: int, pages: int) -> None:
+        """Sums over series: not of use here."""
+
+    def tick(self, live: int) -> None:
+        """Likewise."""
+
+    def take(self, is_young: bool, begins: np.ndarray) -> None:
+        for cut, page in zip(self.cuts, begins.tolist(), strict=True):
+            cut.count(1, MINUTE_MS, 0 if is_young else MINUTE_MS, int(page))
+            cut.tick(1)
+
+
+def run_singles(size: int, days: int) -> int:
+    """Pages of so many shards of one series each. The naive forecaster shares nothing, so they can be rows of
+    one bank, each with a cut of its own."""
+    bank, plant, cuts = make_bank(SINGLE_BUDGET, per_series=True), Plant(size, 2), OwnCuts(size)
+    assert bank.anomaly is not None
+    bank.anomaly.cut = cuts  # type: ignore[assignment]
+    slots = bank.add([f"s{k}" for k in range(size)], cadence_ms=MINUTE_MS)
+    pages = 0
+    for minute in range(days * DAY):
+        alarms = bank.step(slots, np.full(size, minute * MINUTE_MS), plant.read(minute)).alarms
+        assert alarms is not None
+        begins = alarms.event == BEGINS
+        cuts.is_known = minute > 2
+        cuts.take(minute < SEASONS * DAY, begins)
+        pages += int(begins.sum())
+    return pages
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--fleet", type=int, default=2000)
+    parser.add_argument("--days", type=int, default=7)
+    parser.add_argument("--single", type=int, default=100)
+    parser.add_argument("--single-days", type=int, default=30)
+    parser.add_argument("--json")
+    given = parser.parse_args()
+    started = time.perf_counter()
+    result: dict[str, object] = {"cadence": "1 min", "forecaster": "naive"}
+    if given.fleet:
+        for name, faulty in (("clean", False), ("faulty", True)):
+            pages = run(given.fleet, given.days, 1, FLEET_BUDGET, per_series=False, faulty=faulty)
+            total = sum(map(len, pages))
+            told = {
+                "series": given.fleet, "days": given.days, "budget": f"{FLEET_BUDGET:g}/day",
+                "pages_by_day": [len(day) for day in pages], "pages": total,
+                "share_of_budget": round(total / (FLEET_BUDGET * given.days), 3),
+            }  # fmt: skip
+            if faulty:
+                told["faults_found"] = len(set(pages[-1]) & set(range(FAULTS)))
+            result[f"fleet_{name}"] = told
+            print(name, told, flush=True)
+    if given.single:
+        total = run_singles(given.single, given.single_days)
+        result["single"] = {
+            "series": given.single, "days": given.single_days, "budget": f"{SINGLE_BUDGET:g}/series/day",
+            "pages": total,
+            "share_of_budget": round(total / (SINGLE_BUDGET * given.single * given.single_days), 3),
+        }  # fmt: skip
+        print("single", result["single"], flush=True)
+    result["seconds"] = round(time.perf_counter() - started, 1)
+    if given.json:
+        Path(given.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Scores, episodes and the cut: on series in which something happens, in whatever cut and order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from forecasters.anomaly import Alarms, AlertOptions
+from forecasters.bank import Bank, build
+from forecasters.budget import Budget, Cut
+from forecasters.episodes import BEGINS, RECOVERS, SHIFTS, STICKS
+from forecasters.ranks import ABOVE, ERROR, REFRESH, Ranks
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+IDS = tuple("abcde")
+
+
+def make_bank(budget: float = 3.0) -> Bank:
+    alerts = AlertOptions(champion="naive", episodes_per_day=budget, grid_ms=HOUR_MS, hold=5)
+    return build(("naive",), horizon=2, device="cpu", alerts=alerts)
+
+
+def make_values(steps: int = 220) -> np.ndarray:
+    """`[T, S]` with a spike, a shift, a rest and readings that are missing."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(steps, len(IDS))).cumsum(0) * 0.1 + rng.normal(size=(steps, len(IDS)))
+    values[120, 0] += 30
+    values[130:, 1] += 40
+    values[90:, 2] = values[90, 2]
+    values[150:155, 3] = np.nan
+    return values
+
+
+def play(bank: Bank, order: tuple[str, ...], cut: int, first: int = 0, last: int = 220) -> list[bytes]:
+    """What each reading of each series brought, in the order of IDS; calls of `cut` series."""
+    values, told = make_values(), []
+    for t in range(first, last):
+        said: dict[str, bytes] = {}
+        for start in range(0, len(IDS), cut):
+            names = IDS[start : start + cut]
+            slots = np.array([order.index(name) for name in names])
+            column = values[t, start : start + cut]
+            result = bank.step(slots, np.full(len(names), t * HOUR_MS), column, np.isnan(column))
+            assert result.alarms is not None
+            for k, name in enumerate(names):
+                said[name] = b"".join(getattr(result.alarms, c)[k].tobytes() for c in Alarms.__slots__)
+        told.append(b"".join(said[name] for name in IDS))
+    return told
+
+
+def add(bank: Bank, order: tuple[str, ...]) -> None:
+    bank.add(order, cadence_ms=HOUR_MS)
+
+
+def test_alarms_depend_on_the_log_alone() -> None:
+    whole = make_bank()
+    add(whole, IDS)
+    expected = play(whole, IDS, len(IDS))
+    for order, cut in ((IDS, 1), (IDS[::-1], 2)):
+        other = make_bank()
+        add(other, order)
+        assert play(other, order, cut) == expected
+
+
+def test_a_resumed_run_goes_on_with_the_same_alarms() -> None:
+    whole = make_bank()
+    add(whole, IDS)
+    play(whole, IDS, 5, 0, 133)
+    resumed = make_bank()
+    resumed.load(whole.save())
+    assert play(resumed, IDS, 5, 133) == play(whole, IDS, 5, 133)
+    one, other = whole.save(), resumed.save()
+    assert all(torch.equal(one[k], other[k]) for k in one if k.startswith("alerts."))
+
+
+def test_each_kind_of_event_happens_where_it_should() -> None:
+    bank, values = make_bank(0.01), make_values()
+    add(bank, IDS)
+    events: dict[tuple[str, int], list[int]] = {}
+    for t in range(len(values)):
+        column = values[t]
+        alarms = bank.step(np.arange(5), np.full(5, t * HOUR_MS), column, np.isnan(column)).alarms
+        assert alarms is not None
+        for k in range(5):
+            for code in (int(alarms.event[k]), 100 * int(alarms.sticks[k])):
+                events.setdefault((IDS[k], code), []).append(t)
+    assert 120 in events["a", BEGINS]
+    assert 130 in events["b", BEGINS]
+    assert [t for t in events["a", RECOVERS] if 120 < t < 150]
+    assert [t for t in events["b", SHIFTS] if t >= 130 + 5 * 10]
+    assert len(events["c", 100 * STICKS]) == 1
+
+
+def test_surprise_is_the_rank_within_what_was_learnt() -> None:
+    """Against sorting: within the histogram's bins, and beyond them further the further out."""
+    ranks, rng = Ranks(torch.device("cpu")), np.random.default_rng(1)
+    ranks.fields.grow(1)
+    lane = ranks.lanes(torch.tensor([0]), ERROR)
+    sizes = np.exp(rng.normal(0, 0.7, 4000)).astype(np.float32)
+    for k, size in enumerate(sizes):
+        one = torch.tensor([float(size)])
+        place = ranks.place(lane, one)
+        ranks.learn(lane, place, one, torch.tensor([True]))
+        ranks.count(lane, torch.tensor([True]))
+        if k % REFRESH == REFRESH - 1:
+            ranks.refresh(lane)
+    for p in (0.5, 0.15, 0.05, 0.02):
+        size = torch.tensor([float(np.quantile(sizes, 1 - p))])
+        surprise = float(ranks.surprise(lane, ranks.place(lane, size))[0])
+        assert surprise == pytest.approx(-math.log(p), abs=0.25)
+    far = [float(ranks.surprise(lane, ranks.place(lane, torch.tensor([s])))[0]) for s in (8.0, 20.0, 80.0)]
+    assert -math.log(0.02) < far[0] < far[1] < far[2]
+    assert float(ranks.tail_start(lane)[0]) == pytest.approx(np.quantile(sizes, 0.98), rel=0.15)
+    untouched = ranks.fields["bins"][0, ABOVE]
+    assert float(untouched.sum()) == 0.0
+
+
+def test_a_unit_that_no_longer_fits_is_moved_and_nothing_is_lost() -> None:
+    ranks = Ranks(torch.device("cpu"))
+    ranks.fields.grow(1)
+    lane = ranks.lanes(torch.tensor([0]), ERROR)
+    for k in range(40 * REFRESH):
+        one = torch.tensor([1.0 if k < REFRESH else 1000.0])
+        ranks.learn(lane, ranks.place(lane, one), one, torch.tensor([True]))
+        ranks.count(lane, torch.tensor([True]))
+        if k % REFRESH == REFRESH - 1:
+            ranks.refresh(lane)
+    bins, total = ranks.fields["bins"][0, ERROR], ranks.fields["lanes"][0, ERROR, 1]
+    assert float(bins.sum()) == pytest.approx(float(total), rel=1e-4)
+    assert float(ranks.tail_start(lane)[0]) == pytest.approx(1000.0, rel=0.15)
+
+
+@pytest.mark.parametrize("true_rate", [0.2, 5.0])
+def test_the_cut_ends_where_episodes_come_as_often_as_the_budget_says(true_rate: float) -> None:
+    """Episodes that are `true_rate` times as frequent as a rank would say, and rarer by e for each unit."""
+    rng, cut, live, pages = np.random.default_rng(2), Cut(Budget(5.0, per_series=False)), 200, []
+    for _ in range(60 * 24):
+        expected = live * 60 * true_rate * math.exp(-cut.value)
+        pages.append(int(rng.poisson(expected)))
+        cut.count(live * 60, live * HOUR_MS, live * HOUR_MS, pages[-1])
+        cut.tick(live)
+    assert sum(pages[-30 * 24 :]) == pytest.approx(5.0 * 30, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"episodes_per_day": 0.0}, "above 0"),
+        ({"hold": 0}, "hold of at least 1"),
+        ({"grid_ms": 0}, "grid_ms"),
+    ],
+)
+def test_options_out_of_range_are_refused(wrong: dict[str, float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        AlertOptions(champion="naive", **wrong)  # type: ignore[arg-type]
+
+
+def test_a_champion_that_does_not_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="champion: expected one of naive, got 'lstm'"):
+        build(("naive",), device="cpu", alerts=AlertOptions(champion="lstm"))
+
+
+def test_state_stays_within_its_budget_of_memory() -> None:
+    parts = make_bank().bytes_per_series()
+    assert sum(size for name, size in parts.items() if name.startswith("alerts.")) <= 1229
