@@ -47,20 +47,36 @@ def path_mse(report: dict, forecaster: str) -> list[float]:
     return [report["forecasters"][forecaster]["path"][p]["mse"] for p in ("1", "24", "48")]
 
 
+@pytest.fixture(scope="module", params=["ETTh1", "ETTm1"])
+def run(
+    request: pytest.FixtureRequest, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict]:
+    """(name, report) of one run of the whole protocol: what takes minutes is done once for all tests."""
+    name = request.param
+    rows = ["--rows", str(ROWS[name])]
+    report = backtest(tmp_path_factory.mktemp(name), str(data_folder / "ett" / f"{name}.csv"), *rows, *PROTOCOL)
+    return name, report
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ETTh1", "ETTm1"])
-def test_error_and_coverage(name: str, data_folder: Path, tmp_path: Path) -> None:
-    file = str(data_folder / "ett" / f"{name}.csv")
-    report = backtest(tmp_path, file, "--rows", str(ROWS[name]), *PROTOCOL)
+def test_error(run: tuple[str, dict]) -> None:
+    name, report = run
     assert path_mse(report, "naive") == pytest.approx(NAIVE[name], abs=6e-4)
     for forecaster, bounds in BOUNDS[name].items():
         assert (np.array(path_mse(report, forecaster)) <= bounds).all(), (
             forecaster,
             path_mse(report, forecaster),
         )
-    for forecaster in ("rnn", "lstm"):
-        steps = report["forecasters"][forecaster]["step"]
-        assert all(0.88 <= steps[h]["coverage"] <= 0.92 for h in ("1", "24", "48"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forecaster", ["rnn", "lstm"])
+@pytest.mark.parametrize("step", ["1", "24", "48"])
+def test_coverage(run: tuple[str, dict], forecaster: str, step: str) -> None:
+    """The 90 % interval covers 88 to 92 % averaged over the channels, and no channel less than 85 %."""
+    figures = run[1]["forecasters"][forecaster]["step"][step]
+    assert 0.88 <= figures["coverage"] <= 0.92
+    assert figures["lowest_coverage"] >= 0.85
 
 
 def test_cold_start(data_folder: Path, tmp_path: Path) -> None:
