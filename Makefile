@@ -3,7 +3,7 @@
 # PYTHON       the interpreter that .venv is made with (3.11 to 3.13)
 # TORCH_INDEX  a package index that torch alone is installed from, such as
 #              https://download.pytorch.org/whl/cu130; the rest comes from the usual index
-# ARGS         more arguments for pytest (make test) or for the benchmark (make bench)
+# ARGS         more arguments for gatecast demo (make demo), pytest (make test) or the benchmark (make bench)
 # KAFKA_BOOTSTRAP  (environment) a broker for the tests; without it they start one of their own
 
 PYTHON ?= python3
@@ -35,6 +35,10 @@ help: ## list the targets
 
 .PHONY: setup
 setup: $(INSTALLED) ## install the package, tests and linters into .venv
+
+.PHONY: demo
+demo: $(INSTALLED) ## the whole job on one screen and in a browser: http://127.0.0.1:8000
+	@$(BIN)/gatecast demo $(ARGS)
 
 .PHONY: test
 test: $(INSTALLED) ## run all tests; skipped ones are listed with their reason

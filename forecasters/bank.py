@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from forecasters.blend import Blend
@@ -27,20 +28,26 @@ from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
 from forecasters.migration import Migration
 from forecasters.pending import Pending
+from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
 from forecasters.registry import BLEND, BUILDERS, NAMES, Context
 from forecasters.signatures import describe
 from forecasters.steps import interpolation, scored_steps
 from forecasters.timetable import SETTLED, Timetable
+from forecasters.verdict import Evidence
 
 Tensor = torch.Tensor
 
 MAX_TICK = 1024
 FIRST_CAPACITY = 64
+GROWTH = 8
+"""Room grows by an eighth: doubled, 10 000 series would take the memory of 16 384."""
 LARGEST_VALUE = 1e37
 """Largest value taken: differences of two such still fit float32."""
 IN_STEP = 0.75
 """Share of the live series that must have been read at the same times to count as in step."""
+MOST_FILLED = 1 << 14
+"""Steps without a reading that are taken at once, of all series together: some 30 MB while they are."""
 FREE = "\0free/"
 """Begins what stands in `Bank.ids` for a slot without a series; the slot's number follows."""
 
@@ -230,7 +237,8 @@ class Bank:
         free, more = self._free[: len(ids)], max(len(ids) - len(self._free), 0)
         slots = np.array([*free, *range(len(self.ids), len(self.ids) + more)], np.int64)
         if slots.size and slots[-1] >= self.capacity:
-            self._grow(max(2 * self.capacity, FIRST_CAPACITY, int(slots[-1]) + 1))
+            more_room = max(self.capacity // GROWTH, FIRST_CAPACITY)
+            self._grow(max(self.capacity + more_room, int(slots[-1]) + 1))
         self._free = self._free[len(free) :]
         self.ids += [""] * more
         for slot, series in zip(slots, ids, strict=True):
@@ -305,16 +313,20 @@ class Bank:
         event_time_ms: np.ndarray,
         values: np.ndarray,
         mask: np.ndarray | None = None,
+        filled: np.ndarray | None = None,
     ) -> Result:
         """Score, observe, forecast, and learn at ticks, for at most one step of each series.
 
         slots: int64 [N], each at most once; event_time_ms: int64 [N], later than the series' last one;
         values: float64 [N], finite where not masked; mask: bool [N], True where a step of the grid has no
-        usable value; a value beyond ± 1e37, such as a sentinel of DBL_MAX, counts as masked. Rows are taken
-        in the order given; a tick may fall between any two of them.
+        usable value; a value beyond ± 1e37, such as a sentinel of DBL_MAX, counts as masked; filled: int64
+        [N], steps of the cadence between the series' last one and this that had no reading at all: the last
+        value holds through them, and nothing is forecast. Rows are taken in the order given; a tick may fall
+        between any two of them.
         Raises ValueError for anything else, before any state has changed.
         """
         slots, times, values, mask = self._checked(slots, event_time_ms, values, mask)
+        filled = self._checked_filled(slots, times, filled)
         results = []
         start = 0
         while start < slots.size:
@@ -322,6 +334,7 @@ class Bank:
             whole = int(np.searchsorted(seen, self.readings_to_tick))  # the row that completes the tick
             stop = min(start + whole + 1, slots.size)
             piece = slice(start, stop)
+            self._pass_over(slots[piece], filled[piece])
             results.append(self._piece(slots[piece], times[piece], values[piece], mask[piece]))
             self._since_tick += int((~mask[piece]).sum())
             if self.readings_to_tick <= 0:
@@ -374,6 +387,41 @@ class Bank:
         values[mask] = 0.0
         return slots, times, values, mask
 
+    def _checked_filled(self, slots: np.ndarray, times: np.ndarray, filled: np.ndarray | None) -> np.ndarray:
+        filled = np.zeros_like(slots) if filled is None else np.asarray(filled, np.int64)
+        if filled.shape != slots.shape or (filled < 0).any():
+            raise ValueError(
+                f"filled: expected {slots.size} whole numbers of at least 0, got {filled!r:.100}"
+            )
+        if not filled.any():
+            return filled
+        last, cadence_ms = self.timetable["last_time_ms"][slots], self.timetable["cadence_ms"][slots]
+        known = self.timetable["step"][slots] >= 0
+        bad = (filled > 0) & (~known | (np.where(known, last, 0) + filled * cadence_ms >= times))
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise ValueError(
+                f"filled[{at}] of series {self.ids[slots[at]]!r}: expected a time for each of {filled[at]} "
+                f"steps between its last one and {times[at]}"
+            )
+        return filled
+
+    def _pass_over(self, slots: np.ndarray, filled: np.ndarray) -> None:
+        """Steps without a reading, of all these series at once: only what remembers them changes."""
+        order = np.argsort(-filled, kind="stable")[: np.count_nonzero(filled)]
+        slots, left = slots[order], filled[order]
+        while left.size:
+            counts = np.minimum(left, max(MOST_FILLED // left.size, 1))
+            held = self.memory.hold(slots, counts)
+            steps = torch.from_numpy(held.stretch.step).to(self.device)
+            self.pending.pass_over(torch.from_numpy(held.stretch.slots).to(self.device), steps)
+            for name, model in self.models.items():
+                started = time.perf_counter()
+                model.hold(held)
+                self._seconds[name] += time.perf_counter() - started
+            left = left - counts
+            slots, left = slots[left > 0], left[left > 0]
+
     def _piece(self, slots: np.ndarray, times: np.ndarray, values: np.ndarray, mask: np.ndarray) -> Result:
         """Readings between two ticks: the shared weights stand still."""
         fresh = slots[self.timetable["step"][slots] < 0]
@@ -409,7 +457,8 @@ class Bank:
         """Compare with what was said, and let everything learn from it that learns per series."""
         dep = wave.dep_RH.index_select(1, self._scored_at)
         valid = wave.valid_RH.index_select(1, self._scored_at)
-        said, half = self.pending.due(wave.rows, places)
+        said, half, made = self.pending.due(wave.rows, places)
+        valid = valid & made
         num, nets = len(self.names), len(self.nets)
         error = dep[:, None, :] - said[:, :num]
         missed = (error.abs() > half) & valid[:, None, :]
@@ -546,6 +595,37 @@ class Bank:
             told[name] = {"applied": applied - clipped, "clipped": clipped, "skipped": skipped}
             told[name].update(norm=norm, loss=loss)
         return told
+
+    def series_error(self, forecaster: str) -> npt.NDArray[np.float64]:
+        """`[S]` by slot: mean |error| one step ahead, in units of scale; NaN where nothing was scored, empty
+        where nothing is compared. Waits for the device."""
+        if self.comparison is None:
+            return np.empty(0)
+        return self.comparison.series_loss(forecaster)[: len(self.ids)]
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of forecasters that are compared."""
+        return self.comparison.pairs if self.comparison else ()
+
+    def series_differences(self, pair: tuple[str, str]) -> npt.NDArray[np.float64]:
+        """`[S]` by slot: mean error over all steps, first of the pair less second, relative to the second;
+        NaN where a step was not scored yet. Raises ValueError where the pair is not compared."""
+        if pair not in self.pairs:
+            raise ValueError(f"pair: expected one of {self.pairs}, got {pair}")
+        assert self.comparison is not None
+        return self.comparison.series_differences(pair)[: len(self.ids)]
+
+    def evidence(self) -> Evidence | None:
+        """What the comparison knows; None where there is no pair. Some milliseconds; reads only."""
+        return None if self.comparison is None else self.comparison.summary()
+
+    def reach(self, forecaster: str, slots: npt.NDArray[np.int64]) -> Reach:
+        """Gradient reach of a recurrent forecaster over these series, see `reach.recent_reach`. Raises
+        ValueError where none of them has enough history."""
+        model = self.models[forecaster]
+        assert isinstance(model, Recurrent)
+        return recent_reach(model, torch.from_numpy(slots))
 
     def bytes_per_series(self) -> dict[str, int]:
         """Bytes of state per series by part."""

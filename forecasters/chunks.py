@@ -96,10 +96,14 @@ class Chunks:
 
     def ends(self, wave: Wave) -> tuple[Tensor, Tensor]:
         """(rows of the wave where a chunk ends, place of the next chunk among the kept states)."""
-        step = wave.arrival.step + 1 + self.offset[wave.arrival.slots]
-        rows = np.flatnonzero(step % self.chunk == 0)
-        at = step[rows] // self.chunk % self.states_kept(self.horizon, self.chunk)
+        rows, at = self.find_ends(wave.arrival.slots, wave.arrival.step)
         return torch.from_numpy(rows).to(self.device), torch.from_numpy(at).to(self.device)
+
+    def find_ends(self, slots: Ints, steps: Ints) -> tuple[Ints, Ints]:
+        """As `ends`, of these slots at these steps."""
+        step = steps + 1 + self.offset[slots]
+        rows = np.flatnonzero(step % self.chunk == 0)
+        return rows, step[rows] // self.chunk % self.states_kept(self.horizon, self.chunk)
 
     def newest(self, slots: Ints, steps: Ints) -> Ints:
         """Number of the newest chunk due at `steps`; chunk c ends with step cK - offset - 1."""

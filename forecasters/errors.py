@@ -97,6 +97,14 @@ class PathErrors:
         d["run_count"][slots, place] = 0
         d["time"][slots] += 1
 
+    def pass_over(self, slots: Int64Array, steps: Int64Array) -> None:
+        """So many grid steps of these slots had neither a value nor a forecast."""
+        for nth in range(int(steps.max(initial=0))):
+            rest = slots[steps > nth]
+            nothing = np.zeros((rest.size, self.num_forecasters, self.horizon))
+            no = np.zeros(rest.size, np.bool_)
+            self.add(rest, no.astype(np.float64), ~no, nothing, nothing, nothing, counted=no)
+
     def restart(self, slots: Int64Array) -> None:
         """Forget the pending forecasts of these slots; what was scored stays."""
         self._grow(int(slots.max(initial=-1)) + 1)

@@ -11,7 +11,7 @@ import torch
 
 from forecasters.chunks import Batch
 from forecasters.fields import Fields
-from forecasters.memory import Wave
+from forecasters.memory import Held, Wave
 
 Tensor = torch.Tensor
 
@@ -32,6 +32,9 @@ class Forecaster:
 
     def observe(self, wave: Wave) -> None:
         """Learn what one reading per series says, series by series; shared weights stay as they are."""
+
+    def hold(self, held: Held) -> None:
+        """Pass over steps without a reading, of which no forecast is asked for."""
 
     def forecast(self, wave: Wave) -> Tensor:
         """Departures `[R, H]` from the last value. Changes nothing."""

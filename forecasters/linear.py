@@ -14,7 +14,7 @@ import torch
 
 from forecasters.fields import Field, Fields
 from forecasters.forecaster import Forecaster
-from forecasters.memory import CLIP, LINEAR_FEATURES, Memory, Wave
+from forecasters.memory import CLIP, LINEAR_FEATURES, Held, Memory, Wave
 
 Tensor = torch.Tensor
 
@@ -62,6 +62,10 @@ class Linear(Forecaster):
         w_RHF.addcmul_(k_RHF, error[:, :, None])
         self.fields["weights"].index_copy_(0, rows, w_RHF)
         self._gain(wave)
+
+    def hold(self, held: Held) -> None:
+        """Nothing is learnt of origins without a reading."""
+        self.fields["gains"].view(-1, NUM).index_fill_(0, held.place_P, 0.0)
 
     def _gain(self, wave: Wave) -> None:
         rows = wave.rows

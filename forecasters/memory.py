@@ -18,7 +18,7 @@ import torch
 
 from forecasters import scaling, season
 from forecasters.fields import TILE, Field, Fields
-from forecasters.timetable import Arrival, Timetable
+from forecasters.timetable import Arrival, Stretch, Timetable
 
 Tensor = torch.Tensor
 
@@ -76,6 +76,20 @@ class Wave:
     season_steps: Tensor
     season_offset: Tensor
     ago_RH: Tensor
+
+
+@dataclass(slots=True)
+class Held:
+    """Steps without a reading, P of N series, as the forecasters see them; in the order of `Stretch`.
+
+    rows: slots of the N series; place_P: places in the rings of those steps that are not overwritten by later
+    ones; x_PF: features after each step, then a tile of padding. Rows are padded to whole tiles.
+    """
+
+    rows: Tensor
+    stretch: Stretch
+    place_P: Tensor
+    x_PF: Tensor
 
 
 class Memory:
@@ -146,9 +160,7 @@ class Memory:
             unjudged if (a.good < scaling.UNJUDGED).any() else None,
         )  # fmt: skip
         b["averages"] = torch.addcmul(b["averages"], torch.stack([fast, slow], 1), y[:, None] - b["averages"])
-        if a.forgotten[0].size:
-            gone = (slots[a.forgotten[0]], a.forgotten[1])
-            season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
+        self._forget(slots, a.forgotten)
         season.observe(
             self.core,
             torch.stack([bin_place, profile_place], 1),
@@ -174,6 +186,47 @@ class Memory:
             highest=b["highest"], season_steps=season_steps, season_offset=offset, ago_RH=ago_RH,
         )  # fmt: skip
 
+    def hold(self, slots: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Held:
+        """Take steps without a reading, `counts` [N] of each slot, the largest number first: the last value
+        holds. All else that is known of a series stays as it is."""
+        a = self.timetable.hold(slots, counts)
+        (rows, count), (rows_P, nth) = (
+            self._send(np.int64, (slots, self.core.capacity), (counts, 0)),
+            self._send(np.int64, (a.slots, self.core.capacity), (a.nth, 1)),
+        )
+        season_steps, (origin,) = (
+            self._send(np.float32, (a.season_steps, season.BINS))[0],
+            self._send(np.float64, (a.origin, 0)),
+        )
+        (known,) = self._send(np.bool_, (a.knows_season, False))
+        b = self.core.take(rows_P)
+        y = b["lags"][:, 0]
+        base = origin + y
+        scale = scaling.scale(b, base.to(torch.float32))
+        b["lags"] = _shifted(b["lags"], nth - 1)
+        x16, _, _ = self._features(b, rows_P, y, torch.zeros_like(known), scale, known, season_steps, a)
+        core = self.core.take(rows)
+        core["lags"] = _shifted(core["lags"], count)
+        self.core.put(rows, core)
+        self._forget(slots, a.forgotten)
+        kept = np.flatnonzero(a.left < self.ring_length)  # later steps take the places of earlier ones
+        place_P, kept_P = (
+            torch.from_numpy(column).to(self.device)
+            for column in (a.slots[kept] * self.ring_length + a.step[kept] % self.ring_length, kept)
+        )
+        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_P, x16[kept_P])
+        self.rings["level"].view(-1, 2).index_copy_(0, place_P, torch.stack([y, scale], 1)[kept_P])
+        x = torch.nn.functional.pad(x16.to(torch.float32), (0, 0, 0, TILE))
+        return Held(rows=rows, stretch=a, place_P=place_P, x_PF=x)
+
+    def _forget(
+        self, slots: npt.NDArray[np.int64], forgotten: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+    ) -> None:
+        rows, bins = forgotten
+        if rows.size:
+            gone = (slots[rows], bins)
+            season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
+
     def _arrived(
         self, rows: Tensor, place: Tensor, since: Tensor, y: Tensor, seen: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -196,7 +249,7 @@ class Memory:
 
     def _features(
         self, b: Mapping[str, Tensor], rows: Tensor, y: Tensor, seen: Tensor, scale: Tensor, known: Tensor,
-        season_steps: Tensor, a: Arrival,
+        season_steps: Tensor, a: Arrival | Stretch,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """(features `[R, F]` float16, ago_RH, season offset); lags are those before this reading."""
         near = torch.cat([y[:, None] - b["lags"], y[:, None] - b["averages"]], 1)
@@ -215,6 +268,8 @@ class Memory:
         )
         width, phase = self._send(np.float32, (a.width, 1), (a.phase, 0))
         calendar = season.Calendar(width=width, bins=bins, now=now, age=age, phase=phase)
+        if a.newest is not None:
+            (calendar.empty,) = self._send(np.int64, (a.now - a.newest, 0))
         ahead = leads(PROFILE_LEADS, self.horizon, season_steps)
         wanted = [torch.zeros_like(ahead[:, :1]), ahead]
         if self.needs_ago:  # beyond a season: the same season again
@@ -235,3 +290,9 @@ class Memory:
         ago_RH = torch.where(known[:, None], ago_RH, 0.0)
         offset = torch.where(known, (y - ago_now[:, 0]) / scale, 0.0)
         return torch.cat([flags, near, far, bias], 1).to(torch.float16), ago_RH, offset
+
+
+def _shifted(lags: Tensor, steps: Tensor) -> Tensor:
+    """`lags` `[R, 4]` after so many steps `[R]` at which the last value held."""
+    at = torch.arange(NUM_LAGS, device=lags.device) - steps[:, None]
+    return lags.gather(1, at.clamp_(min=0))

@@ -2,7 +2,8 @@
 
 Letters: R rows, E tracked forecasts, Q scored steps, T = sum of the scored steps.
 
-Step h keeps the last h forecasts in a ring of its own: the one due now lies where the new one will go.
+Step h keeps the last h forecasts in a ring of its own: the one due now lies where the new one will go. Where
+none was made, NaN takes its place.
 """
 
 from __future__ import annotations
@@ -34,11 +35,19 @@ class Pending:
         """Where `[R, Q]` the forecasts due at `step` lie, and those made now will."""
         return self.starts + torch.remainder(step[:, None], self.steps)
 
-    def due(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """(means `[R, E, Q]`, half-widths `[R, E', Q]`) of the forecasts whose target is that step."""
+    def due(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(means `[R, E, Q]`, half-widths `[R, E', Q]`, whether there are `[R, Q]`) of the forecasts whose
+        target is that step; a mean is 0 where there is none."""
         rows = rows[:, None]
         mean, half = self.fields["mean"][rows, places], self.fields["half"][rows, places]
-        return mean.float().transpose(1, 2), half.float().transpose(1, 2)
+        made = ~torch.isnan(mean[:, :, 0])
+        mean = torch.where(made[:, :, None], mean.float(), 0.0)
+        return mean.transpose(1, 2), half.float().transpose(1, 2), made
+
+    def pass_over(self, rows: Tensor, steps: Tensor) -> None:
+        """No forecast is made at these steps of these slots."""
+        mean = self.fields["mean"]
+        mean.index_put_((rows[:, None], self.places(steps)), mean.new_full((), float("nan")))
 
     def put(self, rows: Tensor, places: Tensor, mean_REQ: Tensor, half_REQ: Tensor) -> None:
         """Keep what was forecast after that step's reading; its targets are step + 1, step + 2 …"""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from forecasters.cells import GRU, LSTM, Cell, Elman
-from forecasters.memory import MASKED, NET_FEATURES
+from forecasters.memory import MASKED, NET_FEATURES, Memory
 from forecasters.network import Network
 from forecasters.recurrent import HUBER_DELTA, Recurrent
 
@@ -97,15 +97,29 @@ def _median(ratio_KR: Tensor) -> Tensor:
     return ratio_KR.quantile(0.5, dim=1)
 
 
-def recent_reach(model: Recurrent, slots: Tensor) -> Reach:
-    """Reach on what the memory still holds of these series: stretches that end H steps ago, where all targets
-    have arrived, from a zero state. Series with less history are left out.
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """What `gradient_reach` runs on: features `[K, R, F]`, and the targets of the last step `[R, H]`."""
 
-    Lags go to the ring's length less H. Reads only. Raises ValueError where no series has enough history.
+    x_KRF: Tensor
+    target_RH: Tensor
+
+
+def recent_reach(model: Recurrent, slots: Tensor) -> Reach:
+    """Reach on what the memory still holds of these series, from a zero state; see `recent_stretches`."""
+    found = recent_stretches(model.memory, slots)
+    return gradient_reach(model.network, found.x_KRF, found.target_RH)
+
+
+def recent_stretches(memory: Memory, slots: Tensor) -> Stretches:
+    """Stretches that end H steps ago, where all targets have arrived. Series with less history are left out.
+
+    Lags go to the ring's length less H. Reads only, and gives copies. Raises ValueError where no series has
+    enough history.
     """
-    memory, horizon = model.memory, model.memory.horizon
+    horizon = memory.horizon
     length = memory.ring_length - horizon
-    slots = slots.to(model.fields.device)
+    slots = slots.to(memory.device)
     step, restart = (
         torch.from_numpy(memory.timetable[name][slots.cpu().numpy()]).to(slots.device)
         for name in ("step", "restart")
@@ -125,7 +139,7 @@ def recent_reach(model: Recurrent, slots: Tensor) -> Reach:
     masked = memory.rings["features"][rows, at[:, origin + 1 :]][:, :, MASKED] > 0
     target = (last_RL[:, origin + 1 :] - last_RL[:, origin, None]) / scale_RL[:, origin, None]
     target = torch.where(masked, float("nan"), target)
-    return gradient_reach(model.network, x_RLF[:, :length].transpose(0, 1), target)
+    return Stretches(x_RLF[:, :length].transpose(0, 1), target)
 
 
 def _step(network: Network, weights: dict[str, Tensor], x_RF: Tensor, state: Tensor) -> Tensor:

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from forecasters.cells import Cell
 from forecasters.chunks import Batch, Chunks
-from forecasters.fields import Field, Fields
+from forecasters.fields import TILE, Field, Fields
 from forecasters.forecaster import Forecaster
-from forecasters.memory import NET_FEATURES, Memory, Wave
+from forecasters.memory import NET_FEATURES, Held, Memory, Wave
 from forecasters.network import Adam, Network
 from forecasters.steps import interpolation, scored_steps
 
@@ -99,6 +100,27 @@ class Recurrent(Forecaster):
             kept = state.index_select(0, ends).to(torch.float16)
             places = wave.rows[ends] * self.kept + at
             self.fields["states"].view(-1, state.shape[1]).index_copy_(0, places, kept)
+
+    def hold(self, held: Held) -> None:
+        """Advance the states step by step, of ever fewer series; each as `observe` would."""
+        a = held.stretch
+        states = self.fields["state"].index_select(0, held.rows)
+        ends, at = self.chunks.find_ends(a.slots, a.step)
+        start = 0
+        for num in a.num:
+            tiled = num + -num % TILE
+            x = held.x_PF[start : start + tiled].clone()  # what follows a series' own rows is padding
+            states[:num] = self.network.step(x[:, NET_FEATURES], states[:tiled])[:num]
+            low, high = np.searchsorted(ends, (start, start + num))
+            if low < high:
+                rows, kept_at = (
+                    torch.from_numpy(column[low:high]).to(states.device) for column in (ends - start, at)
+                )
+                places = held.rows[rows] * self.kept + kept_at
+                kept = states.index_select(0, rows).to(torch.float16)
+                self.fields["states"].view(-1, states.shape[1]).index_copy_(0, places, kept)
+            start += num
+        self.fields["state"].index_copy_(0, held.rows, states)
 
     def forecast(self, wave: Wave) -> Tensor:
         """The raw correction to the last value, before the gate."""

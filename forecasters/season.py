@@ -36,7 +36,8 @@ FIELDS: Mapping[str, Field] = {
 class Calendar:
     """Where the current cell of each row lies in its season; columns of `timetable.Arrival`, on the device.
 
-    All `[R]`. now: bin of the cell, modulo `2 · bins`; age: bins since the series began, or more than a ring.
+    All `[R]`. now: bin of the cell, modulo `2 · bins`; age: bins since the series began, or more than a ring;
+    empty: how many bins up to `now` nothing was seen of, whatever their places hold; None: 0 everywhere.
     """
 
     width: Tensor  # steps per bin
@@ -44,6 +45,7 @@ class Calendar:
     now: Tensor  # int64
     age: Tensor  # int64
     phase: Tensor
+    empty: Tensor | None = None
 
 
 def forget(fields: Fields, rows: Tensor, bins: Tensor) -> None:
@@ -92,8 +94,9 @@ def look_ahead(
     here = torch.remainder(calendar.now[:, None] + back, ring)
     after = torch.where(here + 1 == ring, 0, here + 1)
     oldest = -torch.minimum(calendar.age, ring[:, 0] - 1)[:, None]
-    a = torch.where((back <= 0) & (back >= oldest), recent.gather(1, here), nan)
-    c = torch.where(back < 0, recent.gather(1, after), nan)
+    newest = 0 if calendar.empty is None else -calendar.empty[:, None]
+    a = torch.where((back <= newest) & (back >= oldest), recent.gather(1, here), nan)
+    c = torch.where(back < newest, recent.gather(1, after), nan)
     c = torch.where(torch.isnan(c), a, c)
     ago = torch.lerp(a, c, share)
     return profile, torch.where(torch.isnan(ago), profile, ago)

@@ -122,6 +122,11 @@ class Standings:
         return self._first, self._second
 
     @property
+    def newest(self) -> int:
+        """Number of the last closed bucket."""
+        return int(self._span[1])
+
+    @property
     def spanned(self) -> int:
         """Buckets from the first to the last, those without a target included."""
         return int(self._span[1] - self._span[0] + 1) if self._count_C.any() else 0

@@ -77,10 +77,48 @@ class Arrival:
     bin_share: Floats
     profile_rate: Floats
 
+    newest: None = None  # every bin up to `now` has been entered
+
     def rows_of_season(self, width: int) -> tuple[Ints, Ints]:
         """Places of this bin's mean and of its profile in the flattened rings of `season`, `width` a slot."""
         start = self.slots * width
         return start + self.now % (2 * self.bins), start + 2 * BINS + self.now % self.bins
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Steps without a reading, taken at once: P steps of N series, the first of each, then the second …
+
+    num: how many series have a first, a second … step; the columns are [P], as in `Arrival`. newest: the bin
+    that was entered last before the stretch; those between it and `now` are empty.
+    """
+
+    num: list[int]
+    slots: Ints
+    nth: Ints  # from 1
+    left: Ints  # steps of the stretch that follow
+    step: Ints
+    origin: Floats
+    season_steps: Floats
+    width: Floats
+    bins: Ints
+    now: Ints
+    newest: Ints
+    phase: Floats
+    knows_season: Bools
+    forgotten: tuple[Ints, Ints]  # as in `Arrival`, of the N series
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where cells lie in their season, [N]."""
+
+    season_steps: Floats
+    bins: Ints
+    width: Floats
+    now: Ints
+    phase: Floats
+    knows_season: Bools
 
 
 class Timetable:
@@ -129,8 +167,53 @@ class Timetable:
         d["good"][slots] = good + seen
         restart = d["restart"][slots]
 
+        at = self._find_place(slots, time_ms)
+        steps, bins, width, now = at.season_steps, at.bins, at.width, at.now
+        forgotten = self._move(slots, now, 2 * bins)
+        count = d["bin_count"][slots] + seen
+        d["bin_count"][slots] = count
+        profile_bin = now % bins
+        learnt = self.profile_count[slots, profile_bin]
+        self.profile_count[slots, profile_bin] = learnt + seen
+        slow_rate = 1.0 / (SLOW_SEASONS * steps)
+        fast_rate = 1.0 / np.maximum(FAST_SEASONS * steps, 1.0)
+        least = 1.0 / (good + 1)
+        return Arrival(
+            slots=slots, step=step, since=step - restart, restarted=(step == restart) & (step > SETTLED),
+            seen=seen, first=first, good=good, origin=d["origin"][slots], season_steps=steps, width=width,
+            bins=bins, now=now, forgotten=forgotten, phase=at.phase, knows_season=at.knows_season,
+            spread_weight=seen * np.maximum(slow_rate, 1.0 / np.maximum(good, 1)),
+            fast_rate=np.maximum(fast_rate, least) * seen, slow_rate=np.maximum(slow_rate, least) * seen,
+            bin_share=seen / np.maximum(count, 1),
+            profile_rate=seen * np.maximum(1.0 / (learnt + 1.0), PROFILE_RATE / width),
+        )  # fmt: skip
+
+    def hold(self, slots: Ints, counts: Ints) -> Stretch:
+        """Take `counts` steps [N] of these slots without a reading, from the largest number to the smallest;
+        each slot has had a reading before."""
+        d = self.data
+        num = np.searchsorted(-counts, -np.arange(counts[0]))  # series with more steps than 0, 1 …
+        nth = np.repeat(np.arange(1, num.size + 1), num)
+        row = np.arange(nth.size) - (np.cumsum(num) - num)[nth - 1]
+        slot = slots[row]
+        at = self._find_place(slot, d["last_time_ms"][slot] + nth * d["cadence_ms"][slot])
+        newest, step = d["bin"][slot], d["step"][slot] + nth
+        d["step"][slots] += counts
+        d["last_time_ms"][slots] += counts * d["cadence_ms"][slots]
+        left = counts[row] - nth
+        last = np.flatnonzero(left == 0)
+        last = last[np.argsort(row[last])]
+        return Stretch(
+            num=num.tolist(), slots=slot, nth=nth, left=left, step=step, origin=d["origin"][slot],
+            season_steps=at.season_steps, width=at.width, bins=at.bins, now=at.now, newest=newest,
+            phase=at.phase, knows_season=at.knows_season,
+            forgotten=self._move(slots, at.now[last], 2 * at.bins[last]),
+        )  # fmt: skip
+
+    def _find_place(self, slots: Ints, time_ms: Ints) -> Place:
+        d = self.data
         cadence = d["cadence_ms"][slots]
-        cell = (time_ms - anchor + cadence // 2) // cadence
+        cell = (time_ms - d["anchor_ms"][slots] + cadence // 2) // cadence
         steps = d["season_steps"][slots]
         has_season = steps >= 2
         steps = np.where(has_season, steps, float(BINS))
@@ -138,24 +221,9 @@ class Timetable:
         width = steps / bins
         place = cell / width
         now = np.floor(place + EPSILON).astype(np.int64)
-        forgotten = self._move(slots, now, 2 * bins)
-        count = d["bin_count"][slots] + seen
-        d["bin_count"][slots] = count
-        at = now % bins
-        learnt = self.profile_count[slots, at]
-        self.profile_count[slots, at] = learnt + seen
-        slow_rate = 1.0 / (SLOW_SEASONS * steps)
-        fast_rate = 1.0 / np.maximum(FAST_SEASONS * steps, 1.0)
-        least = 1.0 / (good + 1)
-        return Arrival(
-            slots=slots, step=step, since=step - restart, restarted=(step == restart) & (step > SETTLED),
-            seen=seen, first=first, good=good, origin=d["origin"][slots], season_steps=steps, width=width,
-            bins=bins, now=now, forgotten=forgotten, phase=place - (width - 1.0) / (2.0 * width) - now,
-            knows_season=has_season & (cell >= steps),
-            spread_weight=seen * np.maximum(slow_rate, 1.0 / np.maximum(good, 1)),
-            fast_rate=np.maximum(fast_rate, least) * seen, slow_rate=np.maximum(slow_rate, least) * seen,
-            bin_share=seen / np.maximum(count, 1),
-            profile_rate=seen * np.maximum(1.0 / (learnt + 1.0), PROFILE_RATE / width),
+        return Place(
+            season_steps=steps, bins=bins, width=width, now=now,
+            phase=place - (width - 1.0) / (2.0 * width) - now, knows_season=has_season & (cell >= steps),
         )  # fmt: skip
 
     def _move(self, slots: Ints, now: Ints, ring: Ints) -> tuple[Ints, Ints]:

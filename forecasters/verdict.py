@@ -44,8 +44,9 @@ class Figures:
 
     difference, low, high: relative, of mean losses, with the 95 % confidence sequence (infinite below 20
     blocks); needed: readings of each series until a verdict, 0 with one, None where that is too far off to
-    say; statistic, p: Diebold–Mariano over the window, None until it is full; leader: by the confidence
-    sequence, material or not; won, lost, tied: series.
+    say; standard_error: of the difference, from block means, None below two; statistic, p: Diebold–Mariano
+    over the window, None until it is full; leader: by the confidence sequence, material or not; won, lost,
+    tied: series.
     """
 
     step: int | None
@@ -62,6 +63,7 @@ class Figures:
     won: int
     lost: int
     tied: int
+    standard_error: float | None = None
 
     @classmethod
     def of(
@@ -96,6 +98,7 @@ class Figures:
             step=step, buckets=buckets, blocks=blocks, difference=middle, low=middle - half,
             high=middle + half, verdict=says, needed=needed, statistic=statistic, p=p, leader=leader,
             won=won[0], lost=won[1], tied=won[2],
+            standard_error=deviation / unit / math.sqrt(blocks) if blocks > 1 else None,
         )  # fmt: skip
 
     @property

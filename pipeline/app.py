@@ -24,19 +24,25 @@ from pipeline.exporters.exposition import expose
 from pipeline.exporters.http import HttpOptions, HttpServer, Providers
 from pipeline.exporters.kafka import KafkaEmitter
 from pipeline.exporters.prometheus import MetricsExporter, register_process
+from pipeline.exporters.quality import label_steps
+from pipeline.globs import Globs
 from pipeline.issued import Selection
-from pipeline.kafka_options import EmitterOptions, take_kafka_options
+from pipeline.kafka_options import EmitterOptions, KafkaOptions, take_kafka_options
 from pipeline.keeper import Keeper
+from pipeline.live.answers import Answers
+from pipeline.live.tracks import Tracks
+from pipeline.live.view import LiveView
 from pipeline.loader import Loader
+from pipeline.overview import Overview
 from pipeline.ports import Emitter, Partition, Position, TopicFacts
 from pipeline.readiness import Readiness
 from pipeline.runner import Runner, RunnerParts
 from pipeline.series_file import SeriesFile, read_series_file
-from pipeline.series_list import SeriesList
+from pipeline.showcase import Showcase, ShowcaseOptions
 from pipeline.sources.kafka import KafkaSource
 from pipeline.store import CheckpointStore, Choice, choose, describe_numerics, open_store
 
-CLOSE_S = 2.0
+CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +53,13 @@ class Worker:
     Raises ConfigError where the configuration can't be carried out.
     """
 
-    def __init__(self, config: Config, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, config: Config, *, kafka: KafkaOptions | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        """kafka: how to reach the broker where that is more than section `kafka` can say."""
         self.config = config
         try:
-            self.kafka = take_kafka_options(config.kafka)
+            self.kafka = kafka or take_kafka_options(config.kafka)
             self.codec_options = read_codec_options(config)
             self.shard_options = read_shard_options(config)
             bank = build_bank(config, config.forecasters.seed)
@@ -69,6 +78,11 @@ class Worker:
             forecasters=bank.names,
             scored_steps=bank.scored,
             trained=bank.nets,
+            parameters={name: bank.parameters(name) for name in bank.names},
+            pairs=bank.pairs,
+            shown_forecasters=config.shown_forecasters,
+            shown_steps=config.shown_steps,
+            champion=config.forecasters.champion,
             topics=() if self.kafka.pattern else self.kafka.topics,
             software={
                 "version": version("gatecast"),
@@ -78,6 +92,9 @@ class Worker:
             now=now,
         )
         self.readiness = Readiness()
+        shown = dict.fromkeys([*bank.nets, config.forecasters.champion])
+        tracks = Tracks(bank.names, list(shown), label_steps(bank.scored))
+        self.view = LiveView(self.metrics.figures, tracks, now=now)
         emitted = EmitterOptions(
             format=config.forecasts.format,
             steps=config.sent_steps,
@@ -94,19 +111,27 @@ class Worker:
             metrics=self.metrics,
             readiness=self.readiness,
             selection=selection,
+            showcase=Showcase(self.read_showcase_options(), bank.names, time.monotonic),
+            view=self.view,
             find_store=self.find_store,
             numerics=self._numerics,
             now=now,
         )
         self.source = KafkaSource(self.kafka, self.runner)
-        self.series_list = SeriesList(self.runner)
+        self.overview = Overview(
+            self.view, self.readiness, horizon=bank.horizon, champion=config.forecasters.champion, now=now
+        )
+        self.answers = Answers(self.runner, self.view, champion=config.forecasters.champion)
         self.server = HttpServer(
             read_http_options(config),
             Providers(
                 metrics=partial(expose, self.registry),
                 readiness=self.readiness,
-                series=self.series_list.all,
-                one_series=self.series_list.one,
+                overview=self.overview.describe,
+                series=self.answers.list_series,
+                one_series=self.answers.describe_series,
+                errors=self.answers.describe_errors,
+                networks=self.answers.describe_networks,
             ),
         )
 
@@ -173,6 +198,17 @@ class Worker:
     def make_codec(self) -> Codec:
         return build_codec(self.codec_options)
 
+    def read_showcase_options(self) -> ShowcaseOptions:
+        config, globs = self.config, Globs(self.config.metrics.watch)
+        return ShowcaseOptions(
+            forecasters=config.shown_forecasters,
+            steps=config.shown_steps,
+            max_series=config.metrics.max_series,
+            # asks the series file as it is by then
+            is_watched=lambda series: bool(globs.find(series) or self.series_file.profile(series).watch),
+            champion=config.forecasters.champion,
+        )
+
     def make_settings(self) -> Settings:
         """What is declared of a series as the series file says now, whatever becomes of it later."""
         return partial(read_settings, self.config, self.series_file)
@@ -186,6 +222,8 @@ def build_runner(
     metrics: MetricsExporter,
     readiness: Readiness,
     selection: Selection,
+    showcase: Showcase,
+    view: LiveView,
     find_store: Callable[[str], CheckpointStore],
     numerics: dict[str, str | int],
     now: Callable[[], float],
@@ -206,6 +244,8 @@ def build_runner(
         observer=metrics,
         readiness=readiness,
         selection=selection,
+        showcase=showcase,
+        view=view,
     )
     return Runner(parts, now=now)
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from forecasters import build
+from forecasters import Result, build
 from forecasters.comparison import Comparison
 from forecasters.errors import Float64Array, Int64Array, PathErrors
 from pipeline.config import ConfigError
@@ -23,6 +23,7 @@ from pipeline.forecast_file import ForecastFile
 from pipeline.histories import History
 from pipeline.placement import find_partition
 from pipeline.records import BoolArray, Readings
+from pipeline.report.record import Recorder
 
 VERSION = 1
 DEFAULT_FORECASTERS = ("naive", "seasonal_naive", "linear", "rnn", "lstm", "blend")
@@ -54,17 +55,7 @@ class Outcome:
 
     report: dict[str, Any]
     counts: Mapping[str, int]
-
-
-class Result(Protocol):
-    """What a bank says after a wave: tensors ``[N, E, H]`` in the series' own units."""
-
-    @property
-    def mean(self) -> torch.Tensor: ...
-    @property
-    def lower(self) -> torch.Tensor: ...
-    @property
-    def upper(self) -> torch.Tensor: ...
+    recorder: Recorder | None = None
 
 
 class EvaluatedBank(Bank[Result], Protocol):
@@ -72,6 +63,9 @@ class EvaluatedBank(Bank[Result], Protocol):
 
     names: tuple[str, ...]
     ids: list[str]  # by slot
+    nets: list[str]
+    models: dict[str, Any]
+    scored: tuple[int, ...]
     device: torch.device
     comparison: Comparison | None
 
@@ -119,21 +113,28 @@ class Shard:
         event_time_ms: Int64Array,
         values: Float64Array,
         mask: BoolArray | None = None,
+        filled: Int64Array | None = None,
     ) -> Result:
-        return self.bank.step(slots, event_time_ms, values, mask)
+        if filled is not None:
+            self.errors.pass_over(slots, filled)
+        return self.bank.step(slots, event_time_ms, values, mask, filled)
 
-    def evaluate(self, waves: Iterator[Wave[Result]], file: ForecastFile | None) -> None:
+    def evaluate(
+        self, waves: Iterator[Wave[Result]], file: ForecastFile | None, recorder: Recorder | None
+    ) -> None:
         """Draw the waves and score each; the forecasts of a wave come to the host here, once."""
         for wave in waves:
             result = wave.result
-            bounds = tuple(t.cpu().numpy() for t in (result.mean, result.lower, result.upper))
-            mean, lower, upper = bounds
+            mean, lower, upper = (t.cpu().numpy() for t in (result.mean, result.lower, result.upper))
+            bounds = (mean, lower, upper)
             series = self.series[wave.slots]
             counted = wave.event_time_ms >= self._history.scored_origin_ms[series]
             self.errors.add(wave.slots, wave.value, wave.masked, mean, lower, upper, counted)
             if file is not None:
                 names = [self._history.series[at] for at in series]
                 file.write(names, wave.event_time_ms, self.cadence_ms[wave.slots], bounds)
+            if recorder is not None:
+                recorder.add(series, self.cadence_ms[wave.slots], wave, bounds)
 
 
 def run_backtest(
@@ -141,12 +142,14 @@ def run_backtest(
     options: BacktestOptions,
     *,
     make_bank: Callable[[BacktestOptions, int], EvaluatedBank] | None = None,
+    make_recorder: Callable[[EvaluatedBank], Recorder] | None = None,
     on_progress: Callable[[int], None] = lambda readings: None,
 ) -> Outcome:
     """Take the history through as many shards as there are partitions.
 
-    ``on_progress`` hears of the number of readings of each finished batch. Raises ConfigError for options
-    that no bank can be built from.
+    ``on_progress`` hears of the number of readings of each finished batch; ``make_recorder`` is given
+    the bank of the first shard, and what it makes hears of every wave. Raises ConfigError for options that no
+    bank can be built from.
     """
     make = make_bank or build_bank
     shards = [
@@ -154,6 +157,7 @@ def run_backtest(
         for partition in range(options.partitions)
     ]
     partition = np.array([find_partition(name, len(shards)) for name in history.series])
+    recorder = make_recorder(shards[0].bank) if make_recorder else None
     started = time.perf_counter()
     with ExitStack() as stack:
         file = None
@@ -162,13 +166,16 @@ def run_backtest(
         for rows in history.cut(TIMES_PER_BATCH):
             for number, shard in enumerate(shards):
                 if readings := _select(history, rows, partition, number):
-                    shard.evaluate(shard.engine.process(readings), file)
+                    shard.evaluate(shard.engine.process(readings), file, recorder)
             on_progress(rows.stop - rows.start)
         for shard in shards:
-            shard.evaluate(shard.engine.finish(), file)
+            shard.evaluate(shard.engine.finish(), file, recorder)
     seconds = time.perf_counter() - started
     counts = sum((Counter(shard.intake.counts) for shard in shards), Counter[str]())
-    return Outcome(report=_report(history, options, shards, seconds), counts=dict(counts))
+    if recorder is not None:
+        recorder.finish(shards[0].bank)
+    report = _report(history, options, shards, seconds)
+    return Outcome(report=report, counts=dict(counts), recorder=recorder)
 
 
 def build_bank(options: BacktestOptions, seed: int) -> EvaluatedBank:

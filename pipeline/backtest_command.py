@@ -3,7 +3,10 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +14,7 @@ from rich.console import Console
 
 from pipeline.backtest import (
     BacktestOptions,
+    EvaluatedBank,
     Outcome,
     build_bank,
     run_backtest,
@@ -19,6 +23,7 @@ from pipeline.config import Config, ConfigError
 from pipeline.engine.intake import IntakeOptions
 from pipeline.histories import History, read_history
 from pipeline.printing import make_progress, print_counts, print_report
+from pipeline.report.record import Recorder
 from pipeline.sources.tables import TableOptions
 
 DEFAULT_SCORE_FROM = 0.25
@@ -40,6 +45,8 @@ def run_command(
     device: str | None,
     json_path: str | None,
     forecasts: str | None,
+    report: str | None = None,
+    plots: str | None = None,
 ) -> None:
     """Raises ConfigError or TableError for what can't be run, before anything is learnt or written."""
     # One process per core is faster than two threads, and results do not depend on the number of threads.
@@ -54,7 +61,9 @@ def run_command(
         device=device or config.forecasters.device,
         forecasts=forecasts,
     )
-    for path in (json_path, forecasts):
+    if report or plots:
+        check_drawing()
+    for path in (json_path, forecasts, report):
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise ConfigError(
                 f"{path}: expected a file in a folder that exists; make {Path(path).parent} first"
@@ -72,13 +81,15 @@ def run_command(
             markup=False,
             soft_wrap=True,
         )
-    outcome = _run(history, options, notes)
+    outcome = _run(history, options, notes, is_recorded=bool(report or plots))
     print_counts(notes, "in the files", history.counts)
     print_counts(notes, "readings and steps", outcome.counts)
     print_report(Console(), outcome.report)
     if json_path is not None:
         text = json.dumps(outcome.report, indent=1, allow_nan=False, ensure_ascii=False)
         Path(json_path).write_text(text + "\n", encoding="utf-8")
+    if outcome.recorder is not None:
+        draw(outcome.report, outcome.recorder, report, plots, notes)
 
 
 def find_score_from(warmup: float, score_from: float | None, scale: str) -> float:
@@ -116,7 +127,46 @@ def resolve_options(config: Config, names: tuple[str, ...] | None, horizon: int 
     )
 
 
-def _run(history: History, options: BacktestOptions, notes: Console) -> Outcome:
+def check_drawing() -> None:
+    """Raises ConfigError where the library that draws is missing."""
+    if find_spec("matplotlib") is None:
+        raise ConfigError(
+            "--report and --plots: expected matplotlib, but it is not installed; "
+            "`pip install 'gatecast[report]'` brings it"
+        )
+
+
+def draw(
+    figures: dict[str, Any], recorder: Recorder, report: str | None, plots: str | None, notes: Console
+) -> None:
+    """Writes the report and the PNGs that were asked for. Raises OSError."""
+    from pipeline.report.page import make_report  # matplotlib takes a second to load
+    from pipeline.report.pictures import list_pictures, save_png
+
+    pictures = list_pictures(figures, recorder)
+    if report is not None:
+        text = make_report(figures, pictures, units=recorder.units, version=version("gatecast"))
+        Path(report).write_text(text, encoding="utf-8")
+        notes.print(f"report: {report}", markup=False, soft_wrap=True)
+    if plots is not None:
+        folder = Path(plots)
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in pictures:
+            save_png(picture, folder)
+        notes.print(f"pictures: {len(pictures)} in {plots}", markup=False, soft_wrap=True)
+
+
+def _run(history: History, options: BacktestOptions, notes: Console, *, is_recorded: bool) -> Outcome:
+    units = "deviations of the warm-up" if options.scale == "warmup" else "the series' own units"
+
+    def make_recorder(bank: EvaluatedBank) -> Recorder:
+        return Recorder(history, bank, coverage=options.coverage, units=units)
+
     with make_progress(notes) as progress:
         task = progress.add_task("backtest", total=len(history.value))
-        return run_backtest(history, options, on_progress=lambda readings: progress.advance(task, readings))
+        return run_backtest(
+            history,
+            options,
+            make_recorder=make_recorder if is_recorded else None,
+            on_progress=lambda readings: progress.advance(task, readings),
+        )

@@ -14,6 +14,8 @@ from pipeline.checkpoints_command import checkpoints
 from pipeline.clients import BrokerError, SettingError
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.config_command import config as config_commands
+from pipeline.dashboards_command import dashboards
+from pipeline.demo_command import demo
 from pipeline.inspect_command import inspect
 from pipeline.replay_command import replay
 from pipeline.run_command import run
@@ -166,6 +168,10 @@ OUT_FILE = click.Path(dir_okay=False, writable=True)
 @click.option("--device", help="auto, cpu or cuda. [default: auto]")
 @click.option("--json", "json_path", type=OUT_FILE, metavar="OUT", help="Write all figures as JSON.")
 @click.option("--forecasts", type=OUT_FILE, metavar="OUT.parquet", help="Write every forecast.")
+@click.option("--report", type=OUT_FILE, metavar="OUT.html", help="Write a page with figures and pictures.")
+@click.option(
+    "--plots", type=click.Path(file_okay=False), metavar="DIR", help="Write the pictures as PNG files."
+)
 @table_options
 @debug_option
 def backtest(
@@ -189,7 +195,7 @@ def backtest(
 
 
 main.add_command(bench)
-for command in (inspect, replay, simulate, run, config_commands, topics, checkpoints):
+for command in (demo, inspect, replay, simulate, run, config_commands, topics, checkpoints, dashboards):
     main.add_command(debug_option(command))
 
 

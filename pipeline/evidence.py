@@ -12,7 +12,8 @@ from forecasters.verdict import NAIVE, Combined, Evidence, combine
 def list_comparisons(evidence: Sequence[Evidence]) -> list[dict[str, object]]:
     """A row for each pair and scored step, then for the path (step None), over all shards.
 
-    The test's statistic and p-value are those of a single shard; None where there are several, or the window
+    needs: readings of each series until a verdict, 0 with one, None where that is too far off to say. The
+    test's statistic and p-value are those of a single shard; None where there are several, or the window
     is not full yet.
     """
     rows = []
@@ -38,6 +39,7 @@ def list_comparisons(evidence: Sequence[Evidence]) -> list[dict[str, object]]:
                     "won": won / max(won + lost + tied, 1),
                     "leader": alone.leader if alone else leader,
                     "verdict": combined.verdict,
+                    "needs": combined.needed,
                 }
             )
     return rows

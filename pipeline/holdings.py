@@ -53,6 +53,8 @@ class Holding:
     """Monotonic time of the last snapshot."""
     saved_bytes: int = 0
     """Size of the last snapshot."""
+    lag: int | None = None
+    """Records to the end of the partition at the last look; None: not known yet."""
     is_frozen: bool = False
     is_amid: bool = False
     """In the middle of a batch, or left there: the shard is at no offset and can't be saved."""

@@ -28,6 +28,10 @@ class Partition(NamedTuple):
     partition: int
 
 
+class QuestionError(ValueError):
+    """A question over HTTP can't be answered as it was asked; the text says what was expected."""
+
+
 class SourceError(BrokerError):
     """The source can't go on, and trying again does not help; the text says what to change."""
 
@@ -58,7 +62,7 @@ class Commit:
 class TopicFacts:
     """What the broker says about a topic."""
 
-    topic_id: str  # another one after the topic was deleted and made again; "" where the broker has none
+    topic_id: str  # another one after the topic was deleted and made again; "none" where the broker has none
     partitions: int
     timestamp_type: str  # CreateTime or LogAppendTime; "" if not known
 

@@ -122,6 +122,7 @@ class Alert:
     reason: str
     forecaster: str | None
     resolution: str | None  # recovered, shifted, retired
+    readings_learned: int | None = None  # of the series so far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,3 +140,25 @@ class Scores:
     missed: BoolArray  # [N, E, Q] the value lay outside the interval
     width: npt.NDArray[np.float32]  # [N, E, Q] of the interval
     replaced: Int64Array  # [E] new forecasts that were not believable and were replaced by naive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What is declared of a series, for who shows it."""
+
+    series: str
+    name: str
+    unit: str
+    labels: Mapping[str, str]  # site, area, equipment, owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Series that are shown one by one, beside what was said about this reading before. N of them, E
+    forecasters and L steps in the order that the worker was built with; in the series' own units."""
+
+    places: Int64Array  # [N] among the profiles that were told last
+    value: Float64Array  # [N] NaN where masked
+    fault: npt.NDArray[np.int8]  # [N] why it is masked, 0 where it isn't
+    said: Float64Array  # [N, L, E, 3] mean, lower, upper; NaN where nothing was said
+    readings_learned: Int64Array  # [N]

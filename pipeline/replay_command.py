@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from pipeline.clients import DEFAULT_TOPIC, parse_client_settings
 from pipeline.feed_options import broker_options, format_options, resolve_batch
 from pipeline.table_options import table_options, take_table_options
 
 if TYPE_CHECKING:
-    from pipeline.demo.feed import OpenOutlet, Pacer
-    from pipeline.histories import History
-    from pipeline.records import Readings
+    from pipeline.demo.feed import OpenOutlet
     from pipeline.sources.dialect import TableOptions
 
 
@@ -86,27 +83,8 @@ def run_command(
         soft_wrap=True,
     )
     meter, stopped = run_session(
-        console, outlet, feed, cut_due(history, pacer, feeds.CHUNK_READINGS), pacer, total=total
+        console, outlet, feed, feeds.cut_due(history, pacer, feeds.CHUNK_READINGS), pacer, total=total
     )
     meter.summarise(f"stopped before the end, of {total:,} readings" if stopped else "replayed")
     if stopped:
         raise KeyboardInterrupt
-
-
-def cut_due(history: History, pacer: Pacer, limit: int) -> Iterator[Readings]:
-    """The history in order, each piece as long as its readings are due together, of at least one time."""
-    from pipeline.records import Readings
-
-    times, at = history.event_time_ms, 0
-    while at < len(times):
-        due_ms = min(pacer.due_ms, float(times[-1]))
-        stop = int(np.searchsorted(times, max(due_ms, float(times[at])), side="right"))
-        stop = min(stop, at + limit)
-        rows = slice(at, stop)
-        yield Readings(
-            series=history.series,
-            series_index=history.series_index[rows],
-            event_time_ms=times[rows],
-            value=history.value[rows],
-        )
-        at = stop

@@ -22,10 +22,13 @@ from pipeline.engine.settings import Settings
 from pipeline.holdings import Holding, Refused
 from pipeline.issued import Selection, find_scores
 from pipeline.keeper import Keeper
+from pipeline.live.view import LiveView
 from pipeline.loader import Loader
 from pipeline.ports import Emitter, Partition, Position, Source
 from pipeline.readiness import Readiness
 from pipeline.records import Alert, Messages, Readings, Rejected
+from pipeline.showcase import Showcase
+from pipeline.teller import Teller
 
 POLL_S = 0.05
 TURN_S = 0.25
@@ -38,9 +41,9 @@ POLL_AGAIN_S = 1.0
 FINISH_S = POLL_AGAIN_S + 0.5
 """A worker that is told to stop ends a batch if it can by then, reckoned from its last poll."""
 HOUSEKEEPING_S = 1.0
-STOP_S = 6.0
+STOP_S = 5.0
 """For the last checkpoints; with the commit and leaving the group it stays below ten seconds."""
-CLOSE_S = 2.0
+CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ class RunnerParts:
     observer: Observer
     readiness: Readiness
     selection: Selection
+    showcase: Showcase
+    view: LiveView | None = None
 
 
 class Runner:
@@ -69,11 +74,13 @@ class Runner:
     ) -> None:
         self._loader, self._keeper, self._emitter = parts.loader, parts.keeper, parts.emitter
         self._observer, self._readiness, self._selection = parts.observer, parts.readiness, parts.selection
+        self._showcase = parts.showcase
+        self._view = parts.view
         self._now, self._clock = now, clock
+        self._teller = Teller(parts.observer, parts.showcase, clock)
         self._holdings: dict[Partition, Holding] = {}
         self._kept_house_s = self._polled_s = float("-inf")
         self._settings: Settings | None = None
-        self._trained: dict[tuple[Partition, str], Mapping[str, float]] = {}
         self._is_resting = False
         self._backlog: deque[Messages] = deque()
         """Polled and not yet worked off; of one partition in order."""
@@ -118,6 +125,11 @@ class Runner:
         else:
             self._declare_all(self._settings)
         self._keeper.finish(source, self._holdings.values())
+        self._show()
+
+    def _show(self) -> None:
+        if self._view is not None:
+            self._view.look(self._holdings)
 
     # -- partitions come and go --------------------------------------------------------------------------
 
@@ -168,7 +180,9 @@ class Runner:
             if loaded.settings is not self._loader.settings:  # declared since it was loaded
                 self._declare(holding, self._loader.settings)
             self._observer.on_topic(partition.topic, loaded.facts.partitions)
-            self._observer.on_firing(*partition, loaded.shard.list_firing())
+            firing = loaded.shard.add_learned(loaded.shard.list_firing())
+            self._observer.on_firing(*partition, firing)
+            self._showcase.hear(firing)
             log.info("%s/%s reads on at offset %s", *partition, loaded.position.offset)
 
     def freeze(self, partition: Partition) -> Future[Position] | None:
@@ -187,6 +201,8 @@ class Runner:
             self._readiness.hinder_partition(*partition, None)
             if holding is not None and holding.loaded is not None:
                 self._observer.on_revoked(*partition)
+                self._showcase.forget(partition)
+                self._teller.forget(partition)
 
     # -- readings ----------------------------------------------------------------------------------------
 
@@ -220,6 +236,7 @@ class Runner:
             self._rest_if_full(source, is_busy=True)
             self._poll(source, 0.0 if self._emitter.has_room else POLL_S)
             self._readiness.beat()
+            self._show()
             if not self._is_held(holding) or not holding.is_running:
                 return False
         return self._clock() - self._polled_s < FINISH_S
@@ -246,6 +263,11 @@ class Runner:
             if outcome.stepped is not None:
                 self._emitter.forecasts(self._selection.take(outcome.stepped))
                 self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
+                shown = self._showcase.take(partition, outcome.stepped)
+                if shown is not None:
+                    self._observer.on_shown(*partition, shown)
+                if self._view is not None:
+                    self._view.see(partition, outcome.stepped)
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
         holding.is_amid = False
@@ -308,9 +330,10 @@ class Runner:
                 continue
             lag = source.lag(partition)
             if lag is not None:
-                self._observer.on_lag(*partition, lag + self._count_backlog(partition))
+                holding.lag = lag + self._count_backlog(partition)
+                self._observer.on_lag(*partition, holding.lag)
             self._observer.on_series(*partition, holding.shard.count_states())
-            self._tell_training(holding)
+            self._teller.tell(partition, holding.shard)
             # the wall clock raises alerts of silence and nothing else
             alerts = holding.shard.check_silence(
                 int(self._now() * 1000), not self._backlog and source.read_to_end(partition)
@@ -319,27 +342,22 @@ class Runner:
 
     def _send_alerts(self, partition: Partition, alerts: Sequence[Alert]) -> None:
         if alerts:
+            alerts = self._holdings[partition].shard.add_learned(alerts)
             self._emitter.alerts(alerts)
             self._observer.on_alerts(*partition, alerts)
+            self._showcase.hear(alerts)
+            if self._view is not None:
+                self._view.hear(partition, alerts)
 
     def _tell_freed(self, holding: Holding) -> None:
         freed = holding.shard.take_freed()
         if freed.size:
             self._observer.on_series_left(*holding.partition, freed)
+            self._showcase.leave(holding.partition, freed)
 
     def _count_backlog(self, partition: Partition) -> int:
         """Messages that were polled and wait here: to whoever waits for forecasts they are lag as well."""
         return sum(len(m) for m in self._backlog if (m.topic, m.partition) == partition)
-
-    def _tell_training(self, holding: Holding) -> None:
-        for name, now in holding.shard.bank.training().items():
-            key = (holding.partition, name)
-            before = self._trained.get(key, now)
-            self._trained[key] = now
-            steps = {k: int(now[k] - before[k]) for k in ("applied", "clipped", "skipped")}
-            if any(steps.values()):
-                norms = np.array([now["norm"]] if steps["applied"] or steps["clipped"] else [])
-                self._observer.on_training(name, loss=now["loss"], norms=norms, **steps)
 
     def _declare_all(self, settings: Settings) -> None:
         """New declarations enter state at a checkpoint, which stores them: all shards are saved now."""

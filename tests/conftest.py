@@ -20,5 +20,8 @@ def data_folder() -> Path:
     given = os.environ.get("GATECAST_TEST_DATA")
     folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"no data sets: GATECAST_TEST_DATA is {given or 'not set'} and {folder} is no folder")
+        pytest.skip(
+            f"no data sets: GATECAST_TEST_DATA is {given or 'not set'} and {folder} is no folder; it "
+            "needs one with ETTh1.csv and ETTm1.csv in ett/ (github.com/zhouhaoyi/ETDataset)"
+        )
     return folder

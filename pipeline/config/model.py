@@ -55,8 +55,10 @@ class Config(Section):
 
     @property
     def shown_forecasters(self) -> tuple[str, ...]:
-        """Names of those whose forecasts of single series are exported; may be none."""
-        return tuple(n for n in dict.fromkeys(self.metrics.series_forecasters) if n in self.forecasters.names)
+        """Names of those whose forecasts of single series are exported: the champion's always, since messages
+        of alerts say what it expected."""
+        names = dict.fromkeys((*self.metrics.series_forecasters, self.forecasters.champion))
+        return tuple(name for name in names if name in self.forecasters.names)
 
     @property
     def shown_steps(self) -> tuple[int, ...]:

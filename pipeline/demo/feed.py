@@ -1,14 +1,19 @@
 """Readings into the partitions of a topic, each at its time."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from pipeline.demo.encoding import Encoder, take_readings
 from pipeline.placement import find_partition
 from pipeline.records import Readings
+
+if TYPE_CHECKING:
+    from pipeline.histories import History
 
 FLUSH_TIMEOUT_S = 60.0
 CHUNK_READINGS = 8192  # that are due together are handed over at once
@@ -136,6 +141,23 @@ def join_due(
             parts.append(following)
             size += len(following)
         yield _concatenate(parts) if len(parts) > 1 else first
+
+
+def cut_due(history: History, pacer: Pacer, limit: int) -> Iterator[Readings]:
+    """The history in order, each piece as long as its readings are due together, of at least one time."""
+    times, at = history.event_time_ms, 0
+    while at < len(times):
+        due_ms = min(pacer.due_ms, float(times[-1]))
+        stop = int(np.searchsorted(times, max(due_ms, float(times[at])), side="right"))
+        stop = min(stop, at + limit)
+        rows = slice(at, stop)
+        yield Readings(
+            series=history.series,
+            series_index=history.series_index[rows],
+            event_time_ms=times[rows],
+            value=history.value[rows],
+        )
+        at = stop
 
 
 def _concatenate(parts: list[Readings]) -> Readings:

@@ -38,6 +38,8 @@ class PlantOptions:
     faults_per_hour: float = 0.0
     calm_ms: int = 0
     """From the start, without faults."""
+    by_exception: bool = True
+    """Whether there are sensors that send only what is new; False: all send at each step."""
 
     def __post_init__(self) -> None:
         lowest = {
@@ -64,6 +66,8 @@ class Plant:
         streams = np.random.SeedSequence(options.seed).spawn(5)
         plan, faults, self._rng, self._machine_rng, self._loss_rng = map(np.random.default_rng, streams)
         self.layout = layout = build_layout(options.num_series, plan)
+        if not options.by_exception:
+            layout.by_exception[:] = False
         self.time_ms = options.start_ms
         """Of the next step."""
         self._schedule = FaultSchedule(

@@ -31,8 +31,13 @@ class Bank(Register, Protocol[ResultT_co]):
         event_time_ms: Int64Array,
         values: Float64Array,
         mask: BoolArray | None = None,
+        filled: Int64Array | None = None,
     ) -> ResultT_co:
-        """Score, observe, learn at ticks and forecast for one wave; mask is True where no value is usable."""
+        """Score, observe, learn at ticks and forecast for one wave.
+
+        mask is True where no value is usable; filled: so many steps of the grid right before this one had no
+        reading, and are taken as masked ones of which nobody hears a forecast.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ class Wave(Generic[ResultT]):
     event_time_ms: Int64Array  # on the grid of the series
     value: Float64Array  # 0 where masked
     masked: BoolArray
-    reading: Int64Array  # number in the log, -1 for a step that fills a gap
+    reading: Int64Array  # number in the log
     result: ResultT
 
 
@@ -81,6 +86,6 @@ class Engine(Generic[ResultT]):
                 value=value,
                 masked=masked,
                 reading=steps.reading[rows],
-                result=self.bank.step(slots, event_time_ms, value, masked),
+                result=self.bank.step(slots, event_time_ms, value, masked, steps.filled[rows]),
             )
             yield wave, rows

@@ -1,4 +1,4 @@
-"""Lays readings on the grids of their series: one step for a cell, masked steps for cells that are missing.
+"""Lays readings on the grids of their series: a step for each cell that has one, and how many were missing.
 
 Columns are [N] readings or steps in log order. A cell reaches from half a cadence before its time to half a
 cadence after it.
@@ -13,11 +13,11 @@ import numpy as np
 from pipeline.engine.columns import Columns
 from pipeline.engine.rows import FATE_OF_FAULT, GAP, Rows, Steps
 from pipeline.engine.series import NO_ANCHOR, NO_CELL
-from pipeline.records import GOOD, BoolArray, Int64Array
+from pipeline.records import GOOD, Int64Array
 
 MAX_HELD_STEPS = 1440
-"""Most steps over which a by-exception series holds its value: a day of minutes. Each is a wave of its own,
-some milliseconds in which the shard does nothing else."""
+"""Most steps over which a by-exception series holds its value: a day of minutes. They are taken all at once
+when its next reading comes, and the shard does nothing else meanwhile."""
 _MAX_KEY = 2**62
 
 
@@ -81,33 +81,30 @@ def place(columns: Columns, rows: Rows, counts: Counter[str]) -> Steps:
     won = np.flatnonzero(wins)
     won = won[np.argsort(order[won])]  # back in log order
     num_missing = np.where(before == NO_CELL, 0, cell - before - 1)[won]
-    return _fill(columns, rows.take(order[won]), cell[won], num_missing, counts)
+    return _make_steps(columns, rows.take(order[won]), cell[won], num_missing, counts)
 
 
-def _fill(
+def _make_steps(
     columns: Columns, rows: Rows, cell: Int64Array, num_missing: Int64Array, counts: Counter[str]
 ) -> Steps:
-    """A step for each row, and masked ones for the cells that are missing before it."""
+    """A step for each row, which says how many missing cells before it are filled."""
     restart = num_missing > columns["max_gap"][rows.series]
-    num_steps = np.where(restart, 0, num_missing) + 1
-    source = np.repeat(np.arange(cell.size), num_steps)
-    back = np.cumsum(num_steps)[source] - 1 - np.arange(source.size)  # 0 for the reading itself
-    is_fill: BoolArray = back > 0
-    series = rows.series[source]
-    fault = np.where(is_fill, GAP, rows.fault[source]).astype(np.int8)
-    masked = fault != GOOD
-    for code, number in enumerate(np.bincount(fault, minlength=len(FATE_OF_FAULT)).tolist()):
+    filled = np.where(restart, 0, num_missing)
+    for code, number in enumerate(np.bincount(rows.fault, minlength=len(FATE_OF_FAULT)).tolist()):
         counts[FATE_OF_FAULT[code]] += number
+    counts[GAP] += int(filled.sum())
+    masked = rows.fault != GOOD
     return Steps(
-        series=series,
-        slot=columns["slot"][series],
-        event_time_ms=columns["anchor_ms"][series] + (cell[source] - back) * columns["cadence_ms"][series],
-        value=np.where(masked, 0.0, rows.value[source]),
+        series=rows.series,
+        slot=columns["slot"][rows.series],
+        event_time_ms=columns["anchor_ms"][rows.series] + cell * columns["cadence_ms"][rows.series],
+        value=np.where(masked, 0.0, rows.value),
         masked=masked,
-        restart=restart[source],
-        reading=np.where(is_fill, -1, rows.reading[source]),
-        fault=fault,
-        reported=np.where(is_fill, np.nan, rows.value[source]),
+        restart=restart,
+        filled=filled,
+        reading=rows.reading,
+        fault=rows.fault,
+        reported=rows.value,
     )
 
 

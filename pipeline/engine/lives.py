@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pipeline.engine.columns import Columns
@@ -77,15 +78,19 @@ class Lives:
         self._extend().reset(np.array(places, np.int64))
         self.num_retired += len(places)
 
+    def find_states(self, is_silent: BoolArray) -> npt.NDArray[np.int8]:
+        """[S] place of each series' state in `STATES`; `is_silent` [S] makes live ones stale."""
+        states = (self.accepted > 0).astype(np.int8)
+        states[self.is_warm] = STATES.index("live")
+        states[self.is_warm & is_silent] = STATES.index("stale")
+        return states
+
     def count(self, is_silent: BoolArray) -> dict[str, int]:
-        """Series by state; `is_silent` [S] makes live ones stale. Retired are those of all time."""
-        places = self._intake.table.places
-        accepted, warm, silent = self.accepted[places], self.is_warm[places], is_silent[places]
-        cold = int((accepted == 0).sum())
-        stale = int((warm & silent).sum())
-        live = int(warm.sum()) - stale
-        numbers = (cold, places.size - cold - live - stale, live, stale, self.num_retired)
-        return dict(zip(STATES, numbers, strict=True))
+        """Series by state. Retired are those of all time."""
+        states = self.find_states(is_silent)[self._intake.table.places]
+        numbers = np.bincount(states, minlength=len(STATES))
+        numbers[STATES.index("retired")] = self.num_retired
+        return dict(zip(STATES, numbers.tolist(), strict=True))
 
     def count_needed(self) -> dict[str, int]:
         """How many readings each cold or warming series still needs, by id."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pipeline.records import Alert, Float64Array, Int64Array, Scores
+from forecasters.verdict import Evidence
+from pipeline.records import Alert, Float64Array, Int64Array, Profile, Scores, Shown
 
 
 class Observer(Protocol):
@@ -85,6 +86,29 @@ class Observer(Protocol):
         """Episodes that go on from before this worker had the shard: shown, and not counted again."""
         return
 
+    def on_shown_series(self, topic: str, partition: int, profiles: Sequence[Profile]) -> None:
+        """Which series of the shard are shown one by one from now on; `on_shown` counts their places."""
+        return
+
+    def on_shown(self, topic: str, partition: int, shown: Shown) -> None:
+        """Those of a wave."""
+        return
+
+    def on_wins(
+        self, topic: str, partition: int, pair: tuple[str, str], by_series: Mapping[str, float]
+    ) -> None:
+        """Relative difference of mean error, first of the pair less second, for the series that the first
+        wins or loses by most."""
+        return
+
+    def on_cost(self, seconds: Mapping[str, float]) -> None:
+        """Time spent in each forecaster since the last call."""
+        return
+
+    def on_evidence(self, topic: str, partition: int, evidence: Evidence) -> None:
+        """Who forecasts better, as far as the shard knows."""
+        return
+
     # -- work --------------------------------------------------------------------------------------------
 
     def on_training(
@@ -92,6 +116,13 @@ class Observer(Protocol):
     ) -> None:
         """Training steps of one forecaster: the last finite loss, the gradient norms [K] before clipping,
         and how many steps were taken as they were, were clipped, or were skipped as not finite."""
+        return
+
+    def on_reach(
+        self, topic: str, partition: int, forecaster: str, inputs: Float64Array, memory_length: int | None
+    ) -> None:
+        """Gradient reach of one forecaster by lag [K] from 0, NaN without a gradient; memory_length: the
+        largest lag that exceeds a hundredth."""
         return
 
     def on_stage(self, stage: str, duration_s: float) -> None:

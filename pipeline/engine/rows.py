@@ -24,21 +24,23 @@ from pipeline.records import (
 
 Int8Array = npt.NDArray[np.int8]
 
-OUT_OF_RANGE, OFF, GAP = 3, 4, 5
+OUT_OF_RANGE, OFF = 3, 4
 """What the intake finds, beside the faults that readings come with: a value outside the declared range; a
-machine at rest; no reading at all."""
+machine at rest."""
 FATE_OF_FAULT = {
     GOOD: "accepted",
     MISSING: "masked_missing",  # a reading without a value
     BAD_QUALITY: "masked_bad_quality",
     OUT_OF_RANGE: "masked_out_of_range",
     OFF: "masked_off",
-    GAP: "masked_gap",  # a step that fills a gap; the only fate that is no reading's
 }
+GAP = "masked_gap"
+"""A step that fills a gap: the only fate that is no reading's."""
 REASONS = ("too_many_series", "too_far_ahead", "misplaced")
 """Why the intake rejects a reading."""
 FATES = (
     *FATE_OF_FAULT.values(),
+    GAP,
     "dropped_duplicate",  # the time of the reading that has the cell
     "dropped_late",  # a cell that is over
     "dropped_merged",  # another time in the cell of a reading
@@ -65,7 +67,8 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """What the bank is to step through."""
+    """What the bank is to step through: a step for each reading that has a cell, with the missing ones before
+    it that are filled."""
 
     series: Int64Array
     slot: Int64Array
@@ -73,9 +76,10 @@ class Steps:
     value: Float64Array  # 0 where masked
     masked: BoolArray
     restart: BoolArray  # the first step after a gap that is too long to fill
-    reading: Int64Array  # number in the log, from 0 at the intake's first reading; -1 for a filled gap
+    filled: Int64Array  # missing cells right before it, each a masked step; 0 where it restarts the series
+    reading: Int64Array  # number in the log, from 0 at the intake's first reading
     fault: Int8Array  # why it is masked, GOOD where it isn't
-    reported: Float64Array  # the value as read, masked or not; NaN for a filled gap
+    reported: Float64Array  # the value as read, masked or not
 
     def __len__(self) -> int:
         return int(self.slot.size)

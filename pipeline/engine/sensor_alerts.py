@@ -47,7 +47,7 @@ class SensorAlerts:
         is_bad = np.isin(steps.fault, tuple(_KIND_OF_FAULT))
         concerned = c["row"] > 0
         concerned[steps.series[is_bad]] = True
-        rows = np.flatnonzero(concerned[steps.series] & (steps.reading >= 0))
+        rows = np.flatnonzero(concerned[steps.series])
         if not rows.size:
             return []
         alerts = []

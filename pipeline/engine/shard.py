@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from forecasters.reach import Reach
+from forecasters.verdict import Evidence
 from pipeline.engine.engine import Bank, Engine, Wave
 from pipeline.engine.intake import Intake, run_clock
-from pipeline.engine.lives import HOUR_MS, Lives
+from pipeline.engine.lives import HOUR_MS, STATES, Lives
 from pipeline.engine.options import ShardOptions
+from pipeline.engine.rows import Int8Array
 from pipeline.engine.sensor_alerts import SensorAlerts
 from pipeline.engine.series import NO_CADENCE, NO_SLOT
 from pipeline.engine.settings import SeriesSettings, Settings
 from pipeline.engine.silence import Silence
+from pipeline.engine.survey import Survey
 from pipeline.placement import find_partition
-from pipeline.records import Alert, Int64Array, Readings, Rejected
+from pipeline.records import Alert, Float64Array, Int64Array, Profile, Readings, Rejected
 
 ResultT = TypeVar("ResultT")
 ResultT_co = TypeVar("ResultT_co", covariant=True)
@@ -46,6 +50,30 @@ class ShardBank(Bank[ResultT_co], Protocol[ResultT_co]):
     def training(self) -> dict[str, dict[str, float]]:
         """What training did, by forecaster."""
 
+    def reach(self, forecaster: str, slots: Int64Array) -> Reach:
+        """How far back a recurrent forecaster's gradients reach, over these series. Raises ValueError where
+        none has enough history."""
+
+    def series_error(self, forecaster: str) -> Float64Array:
+        """[S] by slot: mean error of the series one step ahead, in units of scale; NaN where unknown."""
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of forecasters that are compared."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Forecasters."""
+
+    def seconds(self, name: str) -> float:
+        """Time spent in a forecaster."""
+
+    def series_differences(self, pair: tuple[str, str]) -> Float64Array:
+        """[S] by slot: relative difference of mean error, first less second; NaN where unknown."""
+
+    def evidence(self) -> Evidence | None:
+        """Who forecasts better, as far as this shard knows; None where there is nothing to compare."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SteppedWave(Generic[ResultT]):
@@ -54,6 +82,8 @@ class SteppedWave(Generic[ResultT]):
     wave: Wave[ResultT]
     series: Sequence[str]  # [S]
     step_ms: Int64Array  # [S] cadence of the series
+    fault: Int8Array  # [S] why a row is masked, GOOD where it isn't
+    readings_learned: Int64Array  # [S] by the forecasters of each series, before this batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +123,11 @@ class Shard(Generic[ResultT]):
         self.silence = Silence(options.alerts, table, self.lives, self._find_settings)
 
     @property
+    def settings(self) -> Settings:
+        """What is declared of the series, by id."""
+        return self._settings
+
+    @property
     def clock_ms(self) -> int:
         """The shard clock; far in the past before the first reading."""
         return self.intake.clock_ms
@@ -122,7 +157,14 @@ class Shard(Generic[ResultT]):
         series = placed.steps.series
         for wave, rows in self._engine.step_rows(placed.steps):
             names = [table.name(at) for at in series[rows].tolist()]
-            yield Outcome(stepped=SteppedWave(wave=wave, series=names, step_ms=cadence_ms[series[rows]]))
+            stepped = SteppedWave(
+                wave=wave,
+                series=names,
+                step_ms=cadence_ms[series[rows]],
+                fault=placed.steps.fault[rows],
+                readings_learned=self.lives.accepted[series[rows]],
+            )
+            yield Outcome(stepped=stepped)
         alerts += self.alerts.watch(placed.steps)
         self.lives.learn(placed.steps)
         if alerts or placed.rejected:
@@ -141,25 +183,65 @@ class Shard(Generic[ResultT]):
         """Ids of all series."""
         return self.intake.table.ids
 
+    def list_slots(self) -> dict[str, int]:
+        """Slots of all series by id; NO_SLOT of those whose cadence is not known yet."""
+        table = self.intake.table
+        return dict(zip(table.ids, table.columns["slot"][table.places].tolist(), strict=True))
+
+    def profile(self, series: str) -> Profile:
+        """What is declared of a series, for who shows it."""
+        declared = self._find_settings(series)
+        return Profile(series=series, name=declared.name, unit=declared.unit, labels=declared.labels)
+
+    def add_learned(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """The alerts, each with how many readings of its series were learnt; None of one that is gone."""
+        places = [self.intake.table.find(alert.series) for alert in alerts]
+        learned = [int(self.lives.accepted[at]) if at >= 0 else None for at in places]
+        return [replace(alert, readings_learned=n) for alert, n in zip(alerts, learned, strict=True)]
+
+    def find_slot(self, series: str) -> int | None:
+        """Of a series in the bank; None where it is not known, or has no cadence yet."""
+        at = self.intake.table.find(series)
+        slot = NO_SLOT if at < 0 else int(self.intake.table.columns["slot"][at])
+        return None if slot == NO_SLOT else slot
+
     def describe(self, series: str) -> dict[str, object] | None:
         """What is known of one series, in plain values; None where it is not known here."""
         at = self.intake.table.find(series)
         if at < 0:
             return None
         columns, declared = self.intake.table.columns, self._find_settings(series)
+        states = self.lives.find_states(self.silence.find_stale(self.clock_ms))
         accepted, heard_ms = int(self.lives.accepted[at]), int(self.lives.heard_ms[at])
         return {
             "series": series,
             "name": declared.name,
             "unit": declared.unit,
             "labels": dict(declared.labels),
+            "state": STATES[states[at]],
             "cadence_ms": int(columns["cadence_ms"][at]) or None,
             "season_ms": int(columns["season_ms"][at]),
+            "mode": "by_exception" if columns["by_exception"][at] else "sampled",
             "readings_learned": accepted,
             "readings_needed": max(self.options.life.warm_readings - accepted, 0),
             "heard": heard_ms,
             "firing": [alert.kind for alert in self.list_firing() if alert.series == series],
         }
+
+    def survey(self) -> Survey:
+        """How all series stand now, as copies that stay as they are while the shard goes on."""
+        table = self.intake.table
+        places = table.places
+        states = self.lives.find_states(self.silence.find_stale(self.clock_ms))
+        return Survey(
+            ids=table.ids,
+            slot=table.columns["slot"][places],
+            state=states[places],
+            accepted=self.lives.accepted[places],
+            heard_ms=self.lives.heard_ms[places],
+            warm_readings=self.options.life.warm_readings,
+            num_retired=self.lives.num_retired,
+        )
 
     def list_firing(self) -> list[Alert]:
         """Alerts that fire now, as after a load: for who shows them, not to be sent again."""

@@ -22,6 +22,9 @@ SIDES = ("below", "above")
 SERIES_STATES = ("cold", "warming", "live", "stale", "retired")
 ALERT_KINDS = ("anomaly", "silent", "stuck", "bad_quality", "out_of_range")
 STAGES = ("decode", "process", "emit", "save", "write")
+COMPARISON_RESULTS = ("won", "lost", "tied")
+QUALITIES = ("good", "missing", "bad_quality", "out_of_range", "off", "gap")
+"""Of a step, in the order of the engine's faults."""
 TRAINING_RESULTS = ("applied", "clipped", "skipped")
 
 ERROR_EXPONENTS = (-5, 6)
@@ -34,6 +37,11 @@ LATENCY_BUCKETS = (*SECONDS_BUCKETS, 30.0, 60.0, 300.0)
 """After an outage the backlog is minutes old."""
 NORM_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 """1 is where gradients are clipped by default."""
+
+
+_PAIR = ("a", "b", "step", "topic", "partition")
+_FORECAST = ("series", "forecaster", "step")
+_EPISODE = ("series", "kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +157,61 @@ SCALED_ERROR = _metric(
     buckets=ERROR_BUCKETS,
 )
 
+COMPARISON_SERIES = _metric(
+    "gauge",
+    "comparison_series",
+    "Series of which a has the lower mean error (won), b has (lost), or both the same within half a percent.",
+    "a",
+    "b",
+    "step",
+    result=COMPARISON_RESULTS,
+)
+COMPARISON_DIFFERENCE = _metric(
+    "gauge",
+    "comparison_mean_difference",
+    "Mean error of a less that of b, as a share of the error of b: -0.03 says that a misses by 3 % less. "
+    "Step path is the mean over all steps.",
+    *_PAIR,
+)
+COMPARISON_ERROR = _metric(
+    "gauge",
+    "comparison_standard_error",
+    "Standard error of gatecast_comparison_mean_difference, from block means; absent below two blocks.",
+    *_PAIR,
+)
+COMPARISON_MARGIN = _metric(
+    "gauge",
+    "comparison_confidence_half_width",
+    "Half width of the 95 % confidence sequence around gatecast_comparison_mean_difference, which may be "
+    "watched for ever; absent below 20 blocks.",
+    *_PAIR,
+)
+COMPARISON_STATISTIC = _metric(
+    "gauge",
+    "comparison_dm_statistic",
+    "Diebold-Mariano statistic of a against b over a sliding window, negative where a is better; absent "
+    "until the window is full.",
+    *_PAIR,
+)
+COMPARISON_LEADER = _metric(
+    "gauge",
+    "comparison_leader",
+    "Who leads by the confidence sequence: 1 for a, -1 for b, 0 while it is undecided.",
+    *_PAIR,
+)
+COMPARISON_SERIES_DIFFERENCE = _metric(
+    "gauge",
+    "comparison_series_difference",
+    "Mean error of a less that of b over all steps, as a share of the error of b, for the ten series that a "
+    "wins by most and the ten that it loses by most.",
+    "a",
+    "b",
+    "series",
+)
+CHAMPION_SERIES = _metric(
+    "gauge", "champion_series", "Series whose alerts follow this forecaster.", "forecaster"
+)
+
 SERIES = _metric("gauge", "series", "Series of the assigned partitions by state.", state=SERIES_STATES)
 ALERT_ACTIVE = _metric(
     "gauge",
@@ -156,6 +219,41 @@ ALERT_ACTIVE = _metric(
     "1 while an episode pages, for three minutes at least; 500 series and kinds at most.",
     "site", "area", "owner", "severity", "series", "kind",
 )  # fmt: skip
+ALERT_INFO = _metric(
+    "gauge",
+    "alert_info",
+    "1; what the series file says of a series with an episode in gatecast_alert_active. This and the other "
+    "details are there of the first 100 episodes.",
+    *_EPISODE,
+    "name",
+    "unit",
+)
+ALERT_STARTED = _metric(
+    "gauge",
+    "alert_started_timestamp_seconds",
+    "When an episode began, by the time of the readings.",
+    *_EPISODE,
+)
+ALERT_ENDED = _metric(
+    "gauge",
+    "alert_ended_timestamp_seconds",
+    "When and how an episode ended, while gatecast_alert_active still shows it: for a minute at least.",
+    *_EPISODE,
+    "resolution",
+)
+ALERT_VALUE = _metric(
+    "gauge", "alert_value", "Value with which an episode began, in the unit of the series.", *_EPISODE
+)
+ALERT_EXPECTED = _metric("gauge", "alert_expected", "What the champion had said about it.", *_EPISODE)
+ALERT_LOWER = _metric("gauge", "alert_lower", "Lower end of what was expected or allowed.", *_EPISODE)
+ALERT_UPPER = _metric("gauge", "alert_upper", "Upper end of what was expected or allowed.", *_EPISODE)
+ALERT_SCORE = _metric("gauge", "alert_score", "Score with which an episode began; 1.0 pages.", *_EPISODE)
+ALERT_LEARNED = _metric(
+    "gauge",
+    "alert_readings_learned",
+    "Readings of the series that the forecasters had learnt when its episode began.",
+    *_EPISODE,
+)
 ALERTS = _metric("counter", "alerts_total", "Episodes that began to page.", kind=ALERT_KINDS)
 ALERTS_DROPPED = _metric(
     "counter",
@@ -179,6 +277,53 @@ TRAINING_STEPS = _metric(
     "Training steps: taken as they were, clipped and taken, or skipped as loss or gradient was not finite.",
     "forecaster",
     result=TRAINING_RESULTS,
+)
+
+FORECASTER_SECONDS = _metric(
+    "counter",
+    "forecaster_seconds_total",
+    "Time spent in a forecaster: forecasting, learning and its share of scoring; on a GPU, time to launch.",
+    "forecaster",
+)
+FORECASTER_PARAMETERS = _metric(
+    "gauge", "forecaster_parameters", "Weights of a forecaster in each partition.", "forecaster"
+)
+GRADIENT_REACH = _metric(
+    "gauge",
+    "training_gradient_reach_ratio",
+    "Gradient of the last step's loss by the input so many readings before, as a share of that by the newest "
+    "input: median over series, mean over partitions.",
+    "forecaster",
+    "lag",
+)
+MEMORY_LENGTH = _metric(
+    "gauge",
+    "training_memory_length_readings",
+    "Largest lag whose gradient reach exceeds 0.01; the last lag where the stretch was too short to tell.",
+    "forecaster",
+)
+
+SERIES_INFO = _metric(
+    "gauge",
+    "series_info",
+    "1; what the series file says of a series that has values of its own here.",
+    "series", "name", "unit", "site", "area", "equipment", "owner",
+)  # fmt: skip
+SERIES_VALUE = _metric("gauge", "series_value", "Last usable value, in the unit of the series.", "series")
+SERIES_FORECAST = _metric(
+    "gauge", "series_forecast", "What was said so many steps ago about the newest step.", *_FORECAST
+)
+SERIES_LOWER = _metric("gauge", "series_lower", "Lower end of that forecast's interval.", *_FORECAST)
+SERIES_UPPER = _metric("gauge", "series_upper", "Upper end of that forecast's interval.", *_FORECAST)
+SERIES_LEARNED = _metric(
+    "gauge", "series_readings_learned", "Readings that the forecasters have learnt of the series.", "series"
+)
+SERIES_QUALITY = _metric(
+    "gauge",
+    "series_quality",
+    "1 for what the newest step was: good, or why it is masked.",
+    "series",
+    quality=QUALITIES,
 )
 
 STAGE_DURATION = _metric(

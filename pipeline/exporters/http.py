@@ -1,4 +1,4 @@
-"""The worker's HTTP port: metrics, health, readiness and the series as JSON."""
+"""The worker's HTTP port: the live page and its JSON, metrics, health, readiness."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -18,7 +18,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from pipeline.exporters import assets
 from pipeline.exporters.access import Credentials, Tls
+from pipeline.ports import QuestionError
 from pipeline.readiness import Readiness
 
 GZIP_LEVEL = 1
@@ -28,6 +30,11 @@ GZIP_FROM_BYTES = 1_024
 KEEP_ALIVE_S = 75
 """Longer than the usual scrape interval of 15 to 60 s, so that a scraper keeps its connection."""
 START_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 2.0
+PATHS = (
+    "/", "/metrics", "/healthz", "/readyz", "/api/v1/overview", "/api/v1/series", "/api/v1/errors",
+    "/api/v1/networks",
+)  # fmt: skip
+Parameters = Mapping[str, str]
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -45,14 +52,18 @@ class HttpOptions:
 class Providers:
     """Where answers come from; called in threads of the server, several at once.
 
-    metrics: body and content type for an Accept header. series: what `/api/v1/series` answers. one_series:
-    the same of one id, None if it is not known. Both are values that msgspec can write as JSON.
+    metrics: body and content type for an Accept header. The others answer the paths of their names with
+    values that msgspec can write as JSON, from the parameters of the address where they take some; a
+    QuestionError says what is wrong with these. one_series: of one id, None if it is not known.
     """
 
     metrics: Callable[[str], tuple[bytes, str]]
     readiness: Readiness
-    series: Callable[[], object]
-    one_series: Callable[[str], object | None]
+    overview: Callable[[], object]
+    series: Callable[[Parameters], object]
+    one_series: Callable[[str, Parameters], object | None]
+    errors: Callable[[Parameters], object]
+    networks: Callable[[], object]
 
 
 class Endpoints:
@@ -61,14 +72,20 @@ class Endpoints:
 
     def __init__(self, providers: Providers, credentials: Credentials | None) -> None:
         self._from, self._credentials = providers, credentials
+        self._assets = assets.read_assets()
 
     def app(self) -> Starlette:
         # Plain functions: Starlette runs them in threads, so a slow one holds nobody up.
         routes = [
+            Route("/", self._page),
+            Route("/page/{path:path}", self._page),
             Route("/metrics", self._metrics),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
+            Route("/api/v1/overview", self._overview),
             Route("/api/v1/series", self._series),
+            Route("/api/v1/errors", self._errors),
+            Route("/api/v1/networks", self._networks),
         ]
         return Starlette(routes=routes, exception_handlers={HTTPException: self._failed})
 
@@ -80,6 +97,15 @@ class Endpoints:
             raise HTTPException(
                 401, "expected user and password", {"WWW-Authenticate": 'Basic realm="gatecast"'}
             )
+
+    def _page(self, request: Request) -> Response:
+        self._demand(request)
+        asset = self._assets.get(request.path_params.get("path", assets.INDEX))
+        if asset is None:
+            raise HTTPException(404)
+        response = _respond(request, asset.body, asset.content_type)
+        response.headers.update(assets.HEADERS)
+        return response
 
     def _metrics(self, request: Request) -> Response:
         self._demand(request)
@@ -98,22 +124,40 @@ class Endpoints:
             ]
         return _json(request, answer, 503 if obstacles else 200)
 
+    def _overview(self, request: Request) -> Response:
+        self._demand(request)
+        return _json(request, self._from.overview())
+
     def _series(self, request: Request) -> Response:
         self._demand(request)
-        name = request.query_params.get("id")
+        given = dict(request.query_params)
+        name = given.pop("id", None)
         if name is None:
-            return _json(request, self._from.series())
-        found = self._from.one_series(name)
-        if found is None:
-            error = f"expected a series of this worker, got {name!r}; /api/v1/series lists them"
-            return _json(request, {"error": error}, 404)
-        return _json(request, found)
+            return self._answer(request, lambda: self._from.series(given))
+
+        unknown = f"expected a series of this worker, got {name!r}; /api/v1/series lists them"
+        return self._answer(request, lambda: self._from.one_series(name, given), unknown)
+
+    def _errors(self, request: Request) -> Response:
+        self._demand(request)
+        return self._answer(request, lambda: self._from.errors(request.query_params))
+
+    def _networks(self, request: Request) -> Response:
+        self._demand(request)
+        return _json(request, self._from.networks())
+
+    def _answer(self, request: Request, make: Callable[[], object | None], unknown: str = "") -> Response:
+        try:
+            found = make()
+        except QuestionError as error:
+            return _json(request, {"error": str(error)}, 400)
+        return _json(request, {"error": unknown}, 404) if found is None else _json(request, found)
 
     def _failed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         detail = error.detail
         if error.status_code == 404:
-            detail = f"nothing at {request.url.path}; there are /metrics, /healthz, /readyz, /api/v1/series"
+            detail = f"nothing at {request.url.path}; there are {', '.join(PATHS)}"
         response = _json(request, {"error": detail}, error.status_code)
         response.headers.update(error.headers or {})
         return response

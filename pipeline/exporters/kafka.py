@@ -86,11 +86,13 @@ class KafkaEmitter:
         if chosen.is_empty:
             return
         topic = self._options.forecasts_topic
+        partition_N = self._place(topic, forecasts.series)
         if self._emitted.format == "json":
-            for series, value in encode_json(forecasts, chosen):
-                self._send(topic, value, key=series.encode())
+            partitions = partition_N.tolist()
+            for row, value in encode_json(forecasts, chosen):
+                self._send(topic, value, key=forecasts.series[row].encode(), partition=partitions[row])
         else:
-            for partition, value in encode_arrow(forecasts, chosen, self._place(topic, forecasts.series)):
+            for partition, value in encode_arrow(forecasts, chosen, partition_N):
                 self._send(topic, value, partition=partition)
 
     def alerts(self, alerts: Sequence[Alert]) -> None:
@@ -168,7 +170,8 @@ class KafkaEmitter:
             raise EmitterError(f"something was not delivered: {sentence}") from self._failure
 
     def _place(self, topic: str, series: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Partitions of series, as the partitioner of JSON messages chooses them by their key."""
+        """Partitions of series, as Kafka's default partitioner chooses them by their key: remembered, because
+        kafka-python computes them in Python for every message."""
         partitions = self._count_partitions(topic)
         if partitions != self._placed_in:
             self._placed, self._placed_in = {}, partitions

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaProducer, errors
@@ -21,6 +22,7 @@ RECORD_BYTES = 100  # of a record beside its key, value and headers, in the buff
 NEVER_MS = 2**31 - 1  # 24 days: what can't be delivered now waits, and sending waits behind it
 OVERFLOW = 3  # buffers full: what looks for room between waves need not wait amid one of 100 000 series
 _WAKE_S = 0.5  # a waiting thread looks so often whether it shall stop
+_GIVE_UP_S = 1.0  # for the sender to end, which it does within its current poll
 _BATCH_BYTES = 128 << 10
 _BLOCK_MS = 1_000  # for metadata of a topic
 
@@ -126,7 +128,15 @@ class Delivery:
             self._closed = True
             self._changed.notify_all()
         if self._producer is not None:
-            self._producer.close(timeout=0)
+            self._give_up(self._producer)
+
+    def _give_up(self, producer: Any) -> None:
+        """What is still out is failed first: while anything is, kafka-python's `close` raises and closes
+        nothing, and its sender goes on."""
+        producer._sender.force_close()
+        producer._sender.join(_GIVE_UP_S)
+        with suppress(errors.KafkaTimeoutError):  # the sender hangs; it is a daemon
+            producer.close(timeout=0)
 
     def _connect(self) -> Any:
         if self._producer is None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 
 from pipeline.kafka_options import EmitterOptions
@@ -22,7 +23,6 @@ MAX_INDICES = 100  # refused readings named in a dead letter
 CUT_BYTES = 1024  # of the value of a message too large to be sent again
 
 _ROW_BYTES = 500_000  # of one Arrow message, about: brokers take 1 MB
-_FLOAT32_DIGITS = (7, 8, 9)  # nine always name one float32; most need fewer
 
 _encode = msgspec.json.Encoder().encode
 
@@ -54,34 +54,29 @@ def select(forecasts: Forecasts, options: EmitterOptions) -> Selection:
     return Selection(rows=np.flatnonzero(place % options.every == 0), forecasters=tuple(wanted), steps=steps)
 
 
-def encode_json(forecasts: Forecasts, chosen: Selection) -> Iterator[tuple[str, bytes]]:
-    """Series and value of each message; a float32 is written so that reading it gives the same float32."""
+def encode_json(forecasts: Forecasts, chosen: Selection) -> Iterator[tuple[int, bytes]]:
+    """Row of the wave and value of each message; a float32 is written in as few digits as name it."""
     steps = chosen.steps.tolist()
     for at, name in chosen.forecasters:
         mean, lower, upper = (
-            shorten_float32(bound[chosen.rows, at][:, chosen.steps - 1]).tolist()
+            np.ascontiguousarray(bound[chosen.rows, at][:, chosen.steps - 1])
             for bound in (forecasts.mean, forecasts.lower, forecasts.upper)
         )
         times = forecasts.event_time_ms[chosen.rows].tolist()
         cadences = forecasts.step_ms[chosen.rows].tolist()
         for n, row in enumerate(chosen.rows.tolist()):
-            series = forecasts.series[row]
-            yield (
-                series,
-                _encode(
-                    {
-                        "version": VERSION,
-                        "series": series,
-                        "time": times[n],
-                        "forecaster": name,
-                        "step_ms": cadences[n],
-                        "steps": steps,
-                        "mean": mean[n],
-                        "lower": lower[n],
-                        "upper": upper[n],
-                    }
-                ),
-            )
+            message = {
+                "version": VERSION,
+                "series": forecasts.series[row],
+                "time": times[n],
+                "forecaster": name,
+                "step_ms": cadences[n],
+                "steps": steps,
+                "mean": mean[n],
+                "lower": lower[n],
+                "upper": upper[n],
+            }
+            yield row, orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def encode_arrow(
@@ -155,21 +150,3 @@ def list_letter_headers(messages: Messages, refused: Rejected) -> list[tuple[str
     }
     kept = [(key, value or b"") for key, value in messages.headers[at]]
     return kept + [(key, value.encode()) for key, value in own.items()]
-
-
-def shorten_float32(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Doubles with few decimal digits (81.4 for 81.4000015258789) that become the same float32 again."""
-    exact = values.astype(np.float64)
-    short = exact.copy()
-    with np.errstate(all="ignore"):
-        # Digits before the point; zero, NaN and infinities end up as they are, by the comparison below.
-        size = np.floor(np.log10(np.abs(exact)))
-        todo = np.ones(values.shape, dtype=bool)
-        for digits in _FLOAT32_DIGITS:
-            shift = digits - 1 - size
-            up, down = np.power(10.0, np.maximum(shift, 0)), np.power(10.0, np.maximum(-shift, 0))
-            rounded = np.rint(exact * up / down) * down / up
-            fits = todo & (rounded.astype(np.float32) == values)
-            short[fits] = rounded[fits]
-            todo &= ~fits
-    return short

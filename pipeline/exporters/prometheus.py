@@ -11,11 +11,14 @@ import numpy as np
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.metrics_core import Metric as Family
 
+from forecasters.verdict import Evidence
 from pipeline.exporters import catalogue
 from pipeline.exporters.active_alerts import ActiveAlerts
-from pipeline.exporters.quality import Quality
+from pipeline.exporters.quality import Quality, QualityFigures
 from pipeline.exporters.samples import Table
-from pipeline.records import Alert, Float64Array, Int64Array, Scores
+from pipeline.exporters.shown import ShownSeries
+from pipeline.exporters.standing import Standing
+from pipeline.records import Alert, Float64Array, Int64Array, Profile, Scores, Shown
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,13 +51,20 @@ class MetricsExporter:
         forecasters: Sequence[str],
         scored_steps: Sequence[int],
         trained: Sequence[str] = (),
+        parameters: Mapping[str, int] | None = None,
+        pairs: Sequence[tuple[str, str]] = (),
+        shown_forecasters: Sequence[str] = (),
+        shown_steps: Sequence[int] = (),
+        champion: str | None = None,
         topics: Sequence[str] = (),
         software: Mapping[str, str] | None = None,
         device_memory: Callable[[], Mapping[str, int]] | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """forecasters, scored_steps: E and Q of `Scores`; trained: those of them that take training steps.
+        """forecasters, scored_steps: E and Q of `Scores`; trained: those of them that take training steps;
+        parameters: how many weights each has; pairs: that are compared. shown_forecasters, shown_steps: E and
+        L of `Shown`. champion: whom alerts of all series follow.
         software: version, python and torch for `build_info`. device_memory: bytes in use by device, asked at
         each scrape, from another thread. now: seconds since the epoch; clock: monotonic."""
         self._lock = threading.Lock()
@@ -62,13 +72,22 @@ class MetricsExporter:
         self._shards: dict[tuple[str, int], _Shard] = {}
         self._newest_clock_ms: int | None = None
         self._quality = Quality(forecasters, scored_steps)
+        self._standing, self._shown = (
+            Standing(pairs, scored_steps),
+            ShownSeries(shown_forecasters, shown_steps),
+        )
+        self._champion = champion
         self._active = ActiveAlerts()
         known = {"forecaster": tuple(trained), "topic": tuple(topics)}
-        own = [metric for metric in catalogue.CATALOGUE if metric not in Quality.METRICS]
+        aside = (*Quality.METRICS, *Standing.METRICS, *ShownSeries.METRICS)
+        own = [metric for metric in catalogue.CATALOGUE if metric not in aside]
         self._tables = {metric.name: Table(metric, known) for metric in own}
         if software is not None:
             row = tuple(software.get(label, "") for label in catalogue.BUILD_INFO.labels)
             self._put(catalogue.BUILD_INFO, 1, *row)
+        for forecaster in forecasters:
+            self._add(catalogue.FORECASTER_SECONDS, 0, forecaster)
+            self._put(catalogue.FORECASTER_PARAMETERS, (parameters or {}).get(forecaster, 0), forecaster)
         for metric in (catalogue.LAST_READING, catalogue.CHECKPOINT_TIMESTAMP, catalogue.TRAINING_LOSS):
             self._of(metric).clear()  # unknown is not 0
         registry.register(self)
@@ -101,6 +120,8 @@ class MetricsExporter:
         with self._lock:
             self._shards.pop((topic, partition), None)
             self._quality.revoke((topic, partition))
+            self._standing.forget((topic, partition))
+            self._shown.forget((topic, partition))
             self._active.forget((topic, partition))
             self._count_partitions(topic)
             self._of(catalogue.CONSUMER_LAG).remove(topic, str(partition))
@@ -175,11 +196,43 @@ class MetricsExporter:
         self._active.prune(now_s)
         for alert in alerts:
             if alert.state == "resolved":
-                self._active.end(alert)
+                self._active.end(alert, now_s)
             elif alert.state == "firing":
                 is_new, is_shown = self._active.begin((topic, partition), alert, now_s)
                 self._add(catalogue.ALERTS, int(count and is_new), alert.kind)
                 self._add(catalogue.ALERTS_DROPPED, int(is_new and not is_shown))
+
+    def on_shown_series(self, topic: str, partition: int, profiles: Sequence[Profile]) -> None:
+        with self._lock:
+            self._shown.choose((topic, partition), profiles)
+
+    def on_shown(self, topic: str, partition: int, shown: Shown) -> None:
+        with self._lock:
+            self._shown.take((topic, partition), shown)
+
+    def on_wins(
+        self, topic: str, partition: int, pair: tuple[str, str], by_series: Mapping[str, float]
+    ) -> None:
+        with self._lock:
+            if (topic, partition) in self._shards:
+                self._standing.take_wins((topic, partition), pair, by_series)
+
+    def on_cost(self, seconds: Mapping[str, float]) -> None:
+        with self._lock:
+            for forecaster, spent in seconds.items():
+                self._add(catalogue.FORECASTER_SECONDS, spent, forecaster)
+
+    def on_evidence(self, topic: str, partition: int, evidence: Evidence) -> None:
+        with self._lock:
+            if (topic, partition) in self._shards:
+                self._standing.take((topic, partition), evidence)
+
+    def on_reach(
+        self, topic: str, partition: int, forecaster: str, inputs: Float64Array, memory_length: int | None
+    ) -> None:
+        with self._lock:
+            if (topic, partition) in self._shards:
+                self._standing.take_reach((topic, partition), forecaster, inputs, memory_length)
 
     # -- work --------------------------------------------------------------------------------------------
 
@@ -215,6 +268,11 @@ class MetricsExporter:
             self._add(catalogue.CHECKPOINTS, 1)
             self._add(catalogue.CHECKPOINT_FAILURES, 1)
 
+    def figures(self) -> QualityFigures:
+        """The quality metrics as numbers."""
+        with self._lock:
+            return self._quality.figures()
+
     # -- the collector -----------------------------------------------------------------------------------
 
     def describe(self) -> Iterator[Family]:
@@ -227,7 +285,8 @@ class MetricsExporter:
         memory = self._device_memory() if self._device_memory else {}
         with self._lock:
             self._set_gauges(memory)
-            frozen = [table.freeze() for table in self._tables.values()] + self._quality.freeze()
+            frozen = [table.freeze() for table in self._tables.values()]
+            frozen += self._quality.freeze() + self._standing.freeze() + self._shown.freeze()
         places = {metric.name: at for at, metric in enumerate(catalogue.CATALOGUE)}
         for table in sorted(frozen, key=lambda one: places[one.table.metric.name]):
             yield table.family()
@@ -240,8 +299,11 @@ class MetricsExporter:
         for shard in shards:
             for state, count in shard.by_state.items():
                 series.add(count, state)
-        rows = self._active.rows(self._clock())
-        self._of(catalogue.ALERT_ACTIVE).replace(rows, np.ones((len(rows), 1)))
+        if self._champion is not None:
+            live = sum(shard.by_state.get("live", 0) for shard in shards)
+            self._put(catalogue.CHAMPION_SERIES, live, self._champion)
+        for metric, rows, values in self._active.rows(self._clock()):
+            self._of(metric).replace(rows, values)
         self._put(catalogue.CHECKPOINT_BYTES, sum(shard.saved_bytes for shard in shards))
         if shards:
             self._put(catalogue.CHECKPOINT_TIMESTAMP, min(shard.saved_s for shard in shards))

@@ -5,7 +5,8 @@ Letters: S slots, N rows of a wave, E forecasters, Q scored steps, L steps that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +20,34 @@ Shard = tuple[str, int]
 
 WINDOW = 1_000
 """Readings: until so many a plain mean, from then on each new one weighs a thousandth."""
-LARGEST_ERROR = 1e6
-"""In naive one-step errors; what is larger, or not a number, counts as this, so that sums stay finite."""
+LARGEST_ERROR = 1e3
+"""In naive one-step errors; what is larger, or not a number, counts as this. A sensor that rested from its
+first reading on has a scale of next to nothing when it moves at last: unbounded, that one error outweighs all
+other series of the worker for a thousand readings."""
 FLOAT32_MANTISSA_BITS, FLOAT32_BIAS = 23, 127
 
 
 def label_steps(scored: Sequence[int]) -> tuple[int, ...]:
     """Of the scored steps, those that become labels: powers of two and the last, as 1, 2, 4, 8, 16, 24."""
     return tuple(step for step in scored if step & (step - 1) == 0 or step == scored[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityFigures:
+    """The quality metrics as numbers, for who shows them otherwise; copies.
+
+    error_EL is the sum over the series of all shards of each one's windowed mean |error|, series_L over how
+    many; scored_EL and missed_EL count forecasts since the start. by_shard has the windows themselves: means
+    `[S, E, L]` by slot, and over how many readings, `[S, L]`.
+    """
+
+    forecasters: tuple[str, ...]
+    steps: tuple[int, ...]
+    error_EL: Float64Array
+    series_L: Float64Array
+    scored_EL: Float64Array
+    missed_EL: Float64Array
+    by_shard: Mapping[Shard, tuple[Float32Array, Float32Array]]
 
 
 class Windows:
@@ -50,6 +71,9 @@ class Windows:
         self._mean_SEL[slots] = 0.0
         self._count_SL[slots] = 0.0
 
+    def copy(self) -> tuple[Float32Array, Float32Array]:
+        return self._mean_SEL.copy(), self._count_SL.copy()
+
     def sums(self) -> tuple[Float64Array, Int64Array]:
         """`[E, L]` sum over series of their means, `[L]` how many have one."""
         return self._mean_SEL.sum(axis=0, dtype=np.float64), np.count_nonzero(self._count_SL, axis=0)
@@ -72,7 +96,7 @@ class Quality:
 
     def __init__(self, forecasters: Sequence[str], scored: Sequence[int]) -> None:
         """scored: the Q steps of `Scores`, ascending."""
-        self.steps = label_steps(scored)
+        self.forecasters, self.steps = tuple(forecasters), label_steps(scored)
         self._at_L = np.array([list(scored).index(step) for step in self.steps])
         self._shape = (len(forecasters), len(self.steps))
         self._shards: dict[Shard, Windows] = {}
@@ -133,12 +157,29 @@ class Quality:
         misses_EL2[..., 0] += below_EL
         misses_EL2[..., 1] += _sum_rows(missed_NEL) - below_EL
 
-    def freeze(self) -> list[Frozen]:
+    def figures(self) -> QualityFigures:
+        error_EL, series_L = self._sum_shards()
+        misses_EL2 = self._misses.values.reshape(*self._shape, 2)
+        return QualityFigures(
+            forecasters=self.forecasters,
+            steps=self.steps,
+            error_EL=error_EL,
+            series_L=series_L,
+            scored_EL=self._scored.values.reshape(self._shape).copy(),
+            missed_EL=misses_EL2.sum(-1),
+            by_shard={shard: windows.copy() for shard, windows in self._shards.items()},
+        )
+
+    def _sum_shards(self) -> tuple[Float64Array, Float64Array]:
         error_EL, count_L = np.zeros(self._shape), np.zeros(self._shape[1])
         for windows in self._shards.values():
             sums_EL, counts_L = windows.sums()
             error_EL += sums_EL
             count_L += counts_L
+        return error_EL, count_L
+
+    def freeze(self) -> list[Frozen]:
+        error_EL, count_L = self._sum_shards()
         self._error_over_series.values[:, 0] = error_EL.reshape(-1)
         self._scored_series.values[:, 0] = count_L
         return [table.freeze() for table in self._tables]

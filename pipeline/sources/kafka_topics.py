@@ -9,6 +9,8 @@ from pipeline.kafka_client import build_client, explain_refusal, list_settings
 from pipeline.kafka_options import KafkaOptions
 from pipeline.ports import SourceError, SourceUnavailable, TopicFacts
 
+NO_TOPIC_ID = "none"
+"""Of brokers before 2.8 and of the in-memory one; it names a folder of checkpoints, so it can't be empty."""
 _TIMESTAMP_TYPE = "message.timestamp.type"
 
 
@@ -24,7 +26,7 @@ def find_topic_facts(options: KafkaOptions, topic: str) -> TopicFacts:
                     "or correct kafka.topics"
                 )
             return TopicFacts(
-                topic_id=str(found.get("topic_id") or ""),
+                topic_id=str(found.get("topic_id") or NO_TOPIC_ID),
                 partitions=len(found["partitions"]),
                 timestamp_type=_find_timestamp_type(admin, topic),
             )

@@ -3,8 +3,8 @@
     python -m tests.bench.soak --seconds 1800 --json soak.json
 
 Starts a broker (`pipeline.demo.kafka_server`; needs Java), makes the topics, starts `gatecast run` with the
-defaults and, once that is ready, `gatecast simulate` at the rate that is asked for (sensors that report by
-exception send less, so somewhat less arrives). All of them share the machine. Prints one JSON object:
+defaults and, once that is ready, `gatecast simulate` at the rate that is asked for. All of them share the
+machine. Prints one JSON object:
 
 - `latency_ms`: from the broker's timestamp of a reading to the broker's timestamp of its forecast, both of
   topics with LogAppendTime; of windows of readings spread evenly over the time behind the warm-up, read back
@@ -153,10 +153,10 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
 def write_series_file(options: argparse.Namespace, path: Path) -> None:
     """The file that `simulate` writes as well, before the worker reads it: a seed is a plant."""
     from pipeline.demo.papers import write_series_file as write
-    from pipeline.demo.plant import Plant, PlantOptions
+    from pipeline.demo.plant import DAY_MS, Plant, PlantOptions
     from pipeline.simulate_command import resolve_cadence
 
-    cadence_ms = resolve_cadence(options.series, options.rate, None)
+    cadence_ms = resolve_cadence(options.series, options.rate, None, seed=0, day_ms=DAY_MS)
     write(path, Plant(PlantOptions(num_series=options.series, start_ms=0, cadence_ms=cadence_ms)))
 
 

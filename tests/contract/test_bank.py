@@ -41,21 +41,27 @@ class Reading:
     time_ms: int
     value: float
     masked: bool = False
+    filled: int = 0
 
 
 def make_log(steps: int = 40, ids: Sequence[str] = tuple("abcde"), seed: int = 0) -> list[Reading]:
-    """Walks with a season; steps masked or missing here and there; the last series joins late."""
+    """Walks with a season; steps masked, filled or left out here and there; the last series joins late."""
     rng = np.random.default_rng(seed)
     walk = rng.normal(size=(steps, len(ids))).cumsum(0)
     log = []
+    missing = np.zeros(len(ids), np.int64)
+    known = np.zeros(len(ids), bool)
     for t in range(steps):
         for k in rng.permutation(len(ids)):
             late = k == len(ids) - 1 and t < steps // 3
-            if late or rng.random() < 0.04:
+            if late or rng.random() < 0.06:
+                missing[k] += 1
                 continue
+            filled = int(missing[k]) if known[k] and rng.random() < 0.8 else 0
+            missing[k], known[k] = 0, True
             masked = rng.random() < 0.06
             value = np.nan if masked else 3 * np.sin(2 * np.pi * t / SEASON_STEPS + k) + walk[t, k] + 10 * k
-            log.append(Reading(ids[k], t * CADENCE_MS, float(value), masked))
+            log.append(Reading(ids[k], t * CADENCE_MS, float(value), masked, filled))
     return log
 
 
@@ -77,6 +83,7 @@ def step(bank: Bank, call: Sequence[Reading]) -> Result:
         np.array([r.time_ms for r in call]),
         np.array([r.value for r in call]),
         np.array([r.masked for r in call]),
+        np.array([r.filled for r in call]),
     )
 
 

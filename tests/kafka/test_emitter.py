@@ -317,3 +317,26 @@ def test_full_buffer_waits_and_loses_nothing(server: KafkaServer) -> None:
     emitter.flush(30.0)
     assert len(read(server.bootstrap, options.forecasts_topic, waves * 4)) == waves * 4
     emitter.close(1.0)
+
+
+def test_close_does_not_wait_for_a_broker_that_stands_still(server: KafkaServer) -> None:
+    """kafka-python's own `close` raised here, and its sender went on for as long as the process did."""
+    options = make_options(server.bootstrap, "still")
+    admin = KafkaAdminClient(bootstrap_servers=server.bootstrap)
+    plan = {"num_partitions": 1, "replication_factor": 1}
+    admin.create_topics({options.forecasts_topic: plan, options.alerts_topic: plan}, wait_for_metadata=True)
+    admin.close()
+    running = [each.name for each in threading.enumerate() if "network-thread" in each.name]
+    emitter = KafkaEmitter(options, EmitterOptions())
+    emitter.prepare()
+    server.freeze()
+    try:
+        emitter.forecasts(make_forecasts())
+        begun = time.monotonic()
+        emitter.close(1.0)
+        assert 1.0 <= time.monotonic() - begun < 3.0
+        assert [each.name for each in threading.enumerate() if "network-thread" in each.name] == running
+    finally:
+        server.thaw()
+    with pytest.raises(EmitterError, match="something was not delivered"):
+        emitter.flush(0.1)

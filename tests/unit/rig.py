@@ -19,6 +19,7 @@ from pipeline.loader import Loader
 from pipeline.ports import Partition, Position, TopicFacts
 from pipeline.readiness import Readiness
 from pipeline.runner import Runner, RunnerParts
+from pipeline.showcase import Showcase, ShowcaseOptions
 from pipeline.store import Choice, choose, describe_numerics
 from tests.unit.doubles import (
     MINUTE_MS,
@@ -37,6 +38,11 @@ OPTIONS = ShardOptions(
     life=LifeOptions(warm_readings=3),
     alerts=SensorAlertOptions(masked_in_a_row=2, silent_after_ms=5 * MINUTE_MS),
 )
+
+SHOWCASE = ShowcaseOptions(
+    forecasters=("naive",), steps=(1, 2), max_series=2, is_watched=lambda series: series.startswith("seen/"),
+    champion="naive",
+)  # fmt: skip
 
 
 def make_shard(partition: Partition, facts: TopicFacts, settings: Settings) -> Shard:
@@ -65,6 +71,7 @@ class Rig:
         parts = RunnerParts(
             loader=self.loader, keeper=self.keeper, emitter=self.emitter, observer=self.observer,
             readiness=self.readiness, selection=Selection(("naive",), ("naive",)),
+            showcase=Showcase(SHOWCASE, ("naive",), self.clock),
         )  # fmt: skip
         self.runner = Runner(parts, now=self.clock, clock=self.clock)
         self.source.handler = self.runner

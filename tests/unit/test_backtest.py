@@ -75,7 +75,7 @@ def test_report_has_the_keys_of_the_contract(tmp_path: Path, walk: np.ndarray) -
     keys = "version files series readings scored_from horizon seed device seconds readings_per_second"
     assert list(report) == [*keys.split(), "forecasters", "comparison", "sentence"]
     row = report["comparison"][0]
-    columns = "a b step difference lower upper dm p won leader verdict"
+    columns = "a b step difference lower upper dm p won leader verdict needs"
     assert list(row) == columns.split()
     assert (row["a"], row["b"], row["step"]) == ("linear", "naive", 1)
     assert report["sentence"] is None, "there are no two networks to compare"

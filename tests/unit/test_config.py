@@ -362,7 +362,7 @@ def test_champion_follows_the_names_where_it_is_left_out(write: Write) -> None:
 def test_what_is_sent_and_shown_is_resolved(write: Write) -> None:
     config = load_config(None, {})
     assert config.sent_steps == tuple(range(1, 25))
-    assert (config.sent_forecasters, config.shown_forecasters) == (("blend",), ("rnn", "lstm"))
+    assert (config.sent_forecasters, config.shown_forecasters) == (("blend",), ("rnn", "lstm", "blend"))
     assert config.shown_steps == (1, 24)
     path = write(
         "[forecasters]\nnames = ['naive', 'rnn']\nchampion = 'naive'\nhorizon = 1\n"
@@ -370,7 +370,7 @@ def test_what_is_sent_and_shown_is_resolved(write: Write) -> None:
     )
     config = load_config(path, {})
     assert (config.sent_forecasters, config.sent_steps) == (("naive", "rnn"), (1,))
-    assert (config.shown_forecasters, config.shown_steps) == (("rnn",), (1,))
+    assert (config.shown_forecasters, config.shown_steps) == (("rnn", "naive"), (1,))
 
 
 def test_topics_may_be_one_pattern(write: Write) -> None:

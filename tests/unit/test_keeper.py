@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from concurrent.futures import Future, wait
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from forecasters import build
 from pipeline.engine.options import ShardOptions
 from pipeline.engine.settings import SeriesSettings
 from pipeline.engine.shard import Shard
-from pipeline.keeper import count_for_manifest
+from pipeline.keeper import WRITERS, count_for_manifest
 from pipeline.ports import Partition, Position
 from pipeline.records import Readings
 from tests.unit.doubles import TOPIC, make_reading
@@ -30,6 +31,14 @@ def rig() -> Rig:
     rig.assign(0, 1, 2)
     send(rig)
     return rig
+
+
+def finish_writing(rig: Rig) -> None:
+    """Once each thread has come to the barrier, all that was submitted before is done."""
+    barrier = Barrier(WRITERS + 1)
+    for _ in range(WRITERS):
+        rig.keeper._writers.submit(barrier.wait, 10)
+    barrier.wait(10)
 
 
 def send(rig: Rig, first: int = 0) -> None:
@@ -153,7 +162,7 @@ def test_old_checkpoints_that_stay_harm_nothing(rig: Rig, caplog: pytest.LogCapt
     rig.store.error = OSError(errno.EIO, "Input/output error")
     with caplog.at_level(logging.WARNING):
         finish(rig)
-        rig.keeper._writers.shutdown(wait=True)
+        finish_writing(rig)
     assert f"readings/{partition}: old checkpoints stay: [Errno 5] Input/output error" in caplog.text
     assert rig.source.group[Partition(TOPIC, partition)].offset == 2
 
@@ -165,7 +174,7 @@ def test_old_checkpoints_are_taken_away_after_the_commit() -> None:
         rig.source.send(make_reading(first), make_reading(first + 1))
         rig.clock.now_s += INTERVAL_S
         rig.settle()
-    rig.keeper._writers.shutdown(wait=True)
+    finish_writing(rig)
     offsets = [folder.next_offset for folder in rig.store.real.list_folders("topicId", 0)]
     assert offsets[-3:] == [8, 10, 12]
     assert len(offsets) <= 4, "the newest three, and the one of the day"

@@ -38,11 +38,14 @@ class FakeBank:
         event_time_ms: Int64Array,
         values: Float64Array,
         mask: BoolArray | None = None,
+        filled: Int64Array | None = None,
     ) -> int:
         assert mask is not None
+        assert filled is not None
         assert len(set(slots.tolist())) == slots.size
         self.calls.append(("step", slots.tolist()))
-        for slot, *row in zip(slots.tolist(), event_time_ms.tolist(), values.tolist(), mask, strict=True):
+        rows = (event_time_ms.tolist(), values.tolist(), mask.tolist(), filled.tolist())
+        for slot, *row in zip(slots.tolist(), *rows, strict=True):
             self.by_slot.setdefault(slot, []).append(row)
             if not row[2]:
                 self.between_ticks[-1].add((slot, row[0]))

@@ -16,7 +16,7 @@ from pipeline.engine.settings import SeriesSettings
 from pipeline.records import GOOD, MISSING, Int64Array, Readings
 
 Log = list[tuple[str, int, float]]
-Row = tuple[int, int, float, bool, bool, int]  # slot, time, value, masked, restart, reading
+Row = tuple[int, int, float, bool, bool, int, int]  # slot, time, value, masked, restart, filled, reading
 NAN = float("nan")
 DECLARED = {
     "a": SeriesSettings(off_when=("<", -5.0), minimum=-7.0, maximum=7.0),
@@ -168,19 +168,14 @@ class Reference:
 
     def step_to(self, state: dict[str, int], cell: int, value: float, fault: int, number: int) -> None:
         missing = cell - state.get("cell", cell - 1) - 1
-        if missing <= state["gap"]:
-            for between in range(cell - missing, cell):
-                self.emit(state, between, NAN, False, -1, GAP)
-        self.emit(state, cell, value, missing > state["gap"], number, fault)
-        state["cell"] = cell
-
-    def emit(
-        self, state: dict[str, int], cell: int, value: float, restart: bool, number: int, fault: int
-    ) -> None:
+        restart = missing > state["gap"]
+        filled = 0 if restart else missing
         masked = fault != GOOD
         time_ms = state["anchor"] + cell * state["cadence"]
-        self.rows.append((state["slot"], time_ms, 0.0 if masked else value, masked, restart, number))
+        self.rows.append((state["slot"], time_ms, 0.0 if masked else value, masked, restart, filled, number))
+        self.counts[GAP] += filled
         self.counts[FATE_OF_FAULT[fault]] += 1
+        state["cell"] = cell
 
     def finish(self) -> None:
         for name in [name for name, held in self.held.items() if len(held) >= 2]:
@@ -201,7 +196,7 @@ def make_readings(log: Log, series: tuple[str, ...] | None = None) -> Readings:
 
 
 def list_rows(steps: Steps) -> list[Row]:
-    names = ("slot", "event_time_ms", "value", "masked", "restart", "reading")
+    names = ("slot", "event_time_ms", "value", "masked", "restart", "filled", "reading")
     return list(zip(*(getattr(steps, name).tolist() for name in names), strict=True))
 
 
@@ -283,11 +278,9 @@ def test_gap_up_to_max_gap_is_filled_and_a_longer_one_restarts() -> None:
     log = [("a", 0, 1.0), ("a", 30, 2.0), ("a", 70, 3.0)]
     rows, counts = run(log, cadence_ms=10, max_gap=2)
     assert rows == [
-        (0, 0, 1.0, False, False, 0),
-        (0, 10, 0.0, True, False, -1),
-        (0, 20, 0.0, True, False, -1),
-        (0, 30, 2.0, False, False, 1),
-        (0, 70, 3.0, False, True, 2),
+        (0, 0, 1.0, False, False, 0, 0),
+        (0, 30, 2.0, False, False, 2, 1),
+        (0, 70, 3.0, False, True, 0, 2),
     ]
     assert counts == {"accepted": 3, "masked_gap": 2}
 
@@ -295,13 +288,13 @@ def test_gap_up_to_max_gap_is_filled_and_a_longer_one_restarts() -> None:
 def test_first_reading_of_a_cell_wins() -> None:
     log = [("a", 0, 1.0), ("a", 11, 2.0), ("a", 11, 3.0), ("a", 9, 4.0), ("a", 0, 5.0)]
     rows, counts = run(log, cadence_ms=10)
-    assert rows == [(0, 0, 1.0, False, False, 0), (0, 10, 2.0, False, False, 1)]
+    assert rows == [(0, 0, 1.0, False, False, 0, 0), (0, 10, 2.0, False, False, 0, 1)]
     assert counts == {"accepted": 2, "dropped_duplicate": 1, "dropped_merged": 1, "dropped_late": 1}
 
 
 def test_values_that_are_not_finite_are_masked_steps() -> None:
     rows, counts = run([("a", 0, NAN), ("a", 10, -float("inf"))], cadence_ms=10)
-    assert rows == [(0, 0, 0.0, True, False, 0), (0, 10, 0.0, True, False, 1)]
+    assert rows == [(0, 0, 0.0, True, False, 0, 0), (0, 10, 0.0, True, False, 0, 1)]
     assert counts == {"masked_missing": 2}
 
 
@@ -314,10 +307,10 @@ def test_readings_are_held_until_their_cadence_is_known() -> None:
     # The median of 20 and 21 is rounded to even.
     assert register.cadence_ms == [20]
     assert list_rows(steps) == [
-        (0, 0, 1.0, False, False, 1),
-        (0, 20, 2.0, False, False, 0),
-        (0, 40, 3.0, False, False, 4),
-        (0, 60, 4.0, False, False, 5),
+        (0, 0, 1.0, False, False, 0, 1),
+        (0, 20, 2.0, False, False, 0, 0),
+        (0, 40, 3.0, False, False, 0, 4),
+        (0, 60, 4.0, False, False, 0, 5),
     ]
     assert len(intake.flush()) == 0
     assert intake.num_held == 1  # one time of b gives no cadence

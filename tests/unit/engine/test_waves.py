@@ -18,6 +18,7 @@ def make_steps(slots: list[int], masked: list[bool] | None = None) -> Steps:
         value=np.zeros(num_steps),
         masked=np.array(masked or [False] * num_steps, np.bool_),
         restart=np.zeros(num_steps, np.bool_),
+        filled=np.zeros(num_steps, np.int64),
         reading=np.arange(num_steps),
         fault=np.array(masked or [False] * num_steps, np.int8),
         reported=np.zeros(num_steps),

@@ -6,6 +6,7 @@ import base64
 import gzip
 import http.client
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -14,14 +15,17 @@ import threading
 import time
 from dataclasses import replace
 from functools import partial
+from importlib.resources import files
 from urllib.parse import quote
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.exporters.access import Credentials, Tls
+from pipeline.exporters.assets import read_assets
 from pipeline.exporters.exposition import TEXT, expose
 from pipeline.exporters.http import HttpOptions, HttpServer, Providers
+from pipeline.ports import QuestionError
 from pipeline.readiness import Readiness
 
 SHARD = ("plant", 0)
@@ -42,9 +46,18 @@ def providers(exported, readiness):
     return Providers(
         metrics=partial(expose, exported.registry),
         readiness=readiness,
-        series=lambda: {"series": list(SERIES)},
-        one_series=SERIES.get,
+        overview=lambda: {"version": 1, "sentence": "RNN ahead"},
+        series=list_series,
+        one_series=lambda name, given: SERIES[name] | dict(given) if name in SERIES else None,
+        errors=lambda given: {"step": given.get("step")},
+        networks=lambda: {"reach": {}},
     )
+
+
+def list_series(given):
+    if given.get("limit") == "many":
+        raise QuestionError("limit: expected a whole number, got 'many'")
+    return {"series": list(SERIES)} | dict(given)
 
 
 @pytest.fixture
@@ -215,12 +228,78 @@ def test_an_unknown_series_is_404(server, name):
     }
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/metrics/x"])
+@pytest.mark.parametrize("path", ["/nothing", "/metrics/x", "/page/nothing.js", "/page/../app.py", "/page/"])
 def test_other_paths_are_404_and_say_what_there_is(server, path):
     status, _, body = ask(server, path)
     assert status == 404
-    there_are = "there are /metrics, /healthz, /readyz, /api/v1/series"
+    there_are = (
+        "there are /, /metrics, /healthz, /readyz, /api/v1/overview, /api/v1/series, /api/v1/errors, "
+        "/api/v1/networks"
+    )
     assert json.loads(body) == {"error": f"nothing at {path}; {there_are}"}
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("overview", {"version": 1, "sentence": "RNN ahead"}),
+        ("series?search=%3Cb%3E&limit=5", {"series": list(SERIES), "search": "<b>", "limit": "5"}),
+        ("series?id=boiler/3/temp&step=8", {"id": "boiler/3/temp", "value": None, "step": "8"}),
+        ("errors?step=4", {"step": "4"}),
+        ("networks", {"reach": {}}),
+    ],
+)
+def test_what_the_page_asks(server, path, answer):
+    status, headers, body = ask(server, f"/api/v1/{path}")
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert json.loads(body) == answer
+
+
+def test_a_question_that_makes_no_sense_is_400_and_says_why(server):
+    status, _, body = ask(server, "/api/v1/series?limit=many")
+    assert (status, json.loads(body)) == (400, {"error": "limit: expected a whole number, got 'many'"})
+
+
+# -- the page ----------------------------------------------------------------------------------------------
+
+
+def test_the_page_and_all_that_it_names_are_there(server):
+    status, headers, body = ask(server, "/")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    names = set(re.findall(r'(?:src|href)="(page/[^"]+)"', body.decode()))
+    script = ask(server, "/page/app.js")[2].decode()
+    names |= {f"page/{name}" for name in re.findall(r'from "\./([^"]+)"', script)}
+    assert {"page/app.js", "page/style.css", "page/uplot/uPlot.iife.min.js", "page/course.js"} <= names
+    types = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+    for name in names:
+        status, headers, body = ask(server, f"/{name}")
+        assert (status, headers["content-type"]) == (200, types[name.rpartition(".")[2]]), name
+        assert headers["x-content-type-options"] == "nosniff"
+        assert body
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_runs_no_script_of_its_text(server):
+    for path in ("/", "/page/app.js", "/page/style.css"):
+        policy = ask(server, path)[1]["content-security-policy"]
+        rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+        assert rules["default-src"] == "'none'"
+        assert {rules[kind] for kind in ("script-src", "style-src", "img-src", "connect-src")} == {"'self'"}
+    assets = read_assets()
+    addresses = {
+        address
+        for name, asset in assets.items()
+        if not name.startswith("uplot/")
+        for address in re.findall(r"https?://[^\s\"'`)]+", asset.body.decode())
+    }
+    assert addresses == {"http://www.w3.org/2000/svg"}, "a namespace, never loaded"
+    own = b"".join(asset.body for name, asset in assets.items() if name.endswith(".js") and "/" not in name)
+    for risky in (b"innerHTML", b"outerHTML", b"insertAdjacentHTML", b"document.write", b"eval("):
+        assert risky not in own
+
+
+def test_the_licence_of_what_is_not_ours_lies_beside_it():
+    folder = files("pipeline.exporters").joinpath("page", "uplot")
+    assert "Permission is hereby granted, free of charge" in folder.joinpath("LICENSE").read_text()
 
 
 def test_only_reading_is_allowed(server):
@@ -231,7 +310,7 @@ def test_only_reading_is_allowed(server):
 
 
 def test_an_answer_that_fails_is_500_and_the_server_goes_on(providers, caplog):
-    def fail():
+    def fail(given):
         raise RuntimeError("the snapshot is broken")
 
     with HttpServer(HttpOptions(port=0), replace(providers, series=fail)) as server:
@@ -243,7 +322,13 @@ def test_an_answer_that_fails_is_500_and_the_server_goes_on(providers, caplog):
 # -- who may read ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/api/v1/series", "/api/v1/series?id=boiler/3/temp"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/page/app.js", "/metrics", "/api/v1/overview", "/api/v1/series",
+        "/api/v1/series?id=boiler/3/temp", "/api/v1/errors", "/api/v1/networks",
+    ],
+)  # fmt: skip
 def test_without_the_password_nothing_is_told(closed_server, path):
     status, headers, body = ask(closed_server, path)
     assert status == 401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import threading
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from pipeline.exporters import catalogue
-from pipeline.exporters.active_alerts import MOST
+from pipeline.exporters.active_alerts import ENDED_FOR_S, MOST
 from pipeline.exporters.catalogue import CATALOGUE, SECONDS_BUCKETS
 from pipeline.exporters.exposition import render
 from pipeline.exporters.prometheus import MetricsExporter, register_process
@@ -98,6 +99,8 @@ def test_names_are_unique_and_each_metric_is_exported(exported):
 def test_closed_label_sets_start_at_0(exported):
     scraped = exported.scrape()
     for metric in CATALOGUE:
+        if metric is catalogue.SERIES_QUALITY:
+            continue  # of series that are shown
         for label, words in metric.known.items():
             suffix = {"histogram": "_count", "summary": "_count"}.get(metric.kind, "")
             shown = {
@@ -244,6 +247,7 @@ def test_a_long_episode_vanishes_when_it_is_resolved(exported):
     exported.exporter.on_alerts(*SHARD, [alert(state="resolved", id="an older one")])
     assert len(exported.rows("alert_active")) == 1
     exported.exporter.on_alerts(*SHARD, [alert(state="resolved")])
+    exported.clock_s += ENDED_FOR_S
     assert exported.rows("alert_active") == []
 
 
@@ -254,6 +258,42 @@ def test_an_episode_told_twice_counts_once_and_the_next_one_again(exported):
     assert exported.value("alerts_total", kind="silent") == 2
     assert exported.value("alerts_total", kind="stuck") == 1
     assert len(exported.rows("alert_active")) == 2
+
+
+def test_an_episode_says_when_it_began_and_for_a_minute_how_it_ended(exported):
+    began = dataclasses.replace(alert(), started=1_795_415_863_500)  # milliseconds
+    ended = dataclasses.replace(began, state="resolved", ended=1_795_416_000_000, resolution="shifted")
+    exported.exporter.on_alerts(*SHARD, [began])
+    shown = {"series": "TI-1", "kind": "silent"}
+    assert exported.value("alert_started_timestamp_seconds", **shown) == 1_795_415_863.5
+    assert exported.rows("alert_ended_timestamp_seconds") == []
+    exported.clock_s += 1_000  # long past the three minutes that it is shown at least
+    exported.exporter.on_alerts(*SHARD, [ended])
+    exported.clock_s += 59
+    how = shown | {"resolution": "shifted"}
+    assert exported.value("alert_ended_timestamp_seconds", **how) == 1_795_416_000
+    assert len(exported.rows("alert_active")) == 1
+    exported.clock_s += 1
+    for name in ("alert_active", "alert_started_timestamp_seconds", "alert_ended_timestamp_seconds"):
+        assert exported.rows(name) == []
+
+
+def test_an_episode_has_the_numbers_of_its_alert_and_no_others(exported):
+    numbers = {"value": 93.4, "expected": 81.2, "score": 1.31, "readings_learned": 52_341}
+    known = dataclasses.replace(alert(), name="Jacket °C", unit="°C", **numbers)
+    exported.exporter.on_alerts(*SHARD, [known, alert("a")])
+    shown = {"series": "TI-1", "kind": "silent"}
+    assert {name: exported.value(f"alert_{name}", **shown) for name in numbers} == numbers
+    assert shown | {"name": "Jacket °C", "unit": "°C"} in exported.rows("alert_info")
+    assert exported.rows("alert_lower") == exported.rows("alert_upper") == []
+    assert exported.rows("alert_value") == [shown]
+
+
+def test_details_are_those_of_the_first_100_episodes(exported):
+    many = [dataclasses.replace(alert(f"s{at:03}"), value=1.0) for at in range(MOST)]
+    exported.exporter.on_alerts(*SHARD, many)
+    assert len(exported.rows("alert_active")) == MOST
+    assert {row["series"] for row in exported.rows("alert_value")} == {f"s{at:03}" for at in range(100)}
 
 
 def test_episodes_go_with_their_shard_and_go_on_where_it_comes(exported):

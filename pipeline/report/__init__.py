@@ -1,0 +1,1 @@
+"""What a backtest shows: pictures, and a page of one file that needs no network."""
