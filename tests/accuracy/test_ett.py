@@ -54,7 +54,9 @@ def run(
     """(name, report) of one run of the whole protocol: what takes minutes is done once for all tests."""
     name = request.param
     rows = ["--rows", str(ROWS[name])]
-    report = backtest(tmp_path_factory.mktemp(name), str(data_folder / "ett" / f"{name}.csv"), *rows, *PROTOCOL)
+    report = backtest(
+        tmp_path_factory.mktemp(name), str(data_folder / "ett" / f"{name}.csv"), *rows, *PROTOCOL
+    )
     return name, report
 
 

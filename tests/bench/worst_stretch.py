@@ -40,12 +40,12 @@ def main() -> None:
     history = read_history(options.files, TableOptions(), rows=options.rows, warmup=0.0, score_from=0.0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "forecasts.parquet"
-        backtest = BacktestOptions(
-            forecasters=names, horizon=max(STEPS), scale="none", forecasts=str(path)
-        )
+        backtest = BacktestOptions(forecasters=names, horizon=max(STEPS), scale="none", forecasts=str(path))
         run_backtest(history, backtest)
         errors = {step: find_errors(history, path, names, step) for step in STEPS}
-    table = Table("forecaster", *(f"{kind}, step {step}" for step in STEPS for kind in ("all", "worst", "from")))
+    table = Table(
+        "forecaster", *(f"{kind}, step {step}" for step in STEPS for kind in ("all", "worst", "from"))
+    )
     for at, name in enumerate(names):
         cells = [cell for step in STEPS for cell in describe(errors[step], at, names, options.stretch)]
         table.add_row(name, *cells)
