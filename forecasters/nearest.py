@@ -2,10 +2,10 @@
 
 Letters: R rows, M inputs (4).
 
-All series of a shard share a network's weights, and what is right for one may be wrong for another: where
-noise is to be drawn back to its season's profile, a slow temperature is to follow that profile's change. Seven
-bad neighbours cost the others 15 to 20 % at one step so, however losses were weighed, and nearly all of it lay
-in two of the inputs. So the first step is forecast by recursive least squares with forgetting (Haykin, Adaptive
+All series of a shard share a network's weights, and what is right for one may be wrong for another: noise is
+to be drawn back to its season's profile, a slow temperature is to follow that profile's change. Seven bad
+neighbours cost the others 15 to 20 % at one step so, however losses were weighed, and nearly all of it lay in
+two of the inputs. So the first step is forecast by recursive least squares with forgetting (Haykin, Adaptive
 Filter Theory, 4th ed., table 9.1) on the network's correction and those inputs.
 """
 

@@ -3,9 +3,9 @@
     python -m tests.bench.worst_stretch ETTh1.csv --rows 500
 
 Takes the file through the backtest without warm-up, with every origin scored, so the cold start is inside.
-Absolute errors are divided by the series' mean one-step change and averaged over the series, origin by origin;
-the skill of a stretch is 1 - their sum / that of naive. Prints a table: skill over the whole file, and in the
-worst stretch with the origin that it begins with.
+Absolute errors are divided by the series' mean one-step change and averaged over the series, origin by
+origin; the skill of a stretch is 1 - their sum / that of naive. Prints a table: skill over the whole file, and
+in the worst stretch with the origin that it begins with.
 """
 
 from __future__ import annotations
@@ -43,13 +43,10 @@ def main() -> None:
         backtest = BacktestOptions(forecasters=names, horizon=max(STEPS), scale="none", forecasts=str(path))
         run_backtest(history, backtest)
         errors = {step: find_errors(history, path, names, step) for step in STEPS}
-    table = Table(
-        "forecaster", *(f"{kind}, step {step}" for step in STEPS for kind in ("all", "worst", "from"))
-    )
+    table = Table("skill: all, worst (from origin)", *(f"step {step}" for step in STEPS))
     for at, name in enumerate(names):
-        cells = [cell for step in STEPS for cell in describe(errors[step], at, names, options.stretch)]
-        table.add_row(name, *cells)
-    Console(width=140).print(table)
+        table.add_row(name, *(describe(errors[step], at, names, options.stretch) for step in STEPS))
+    Console().print(table)
 
 
 def find_errors(history: History, path: Path, names: tuple[str, ...], step: int) -> np.ndarray:
@@ -71,13 +68,13 @@ def find_errors(history: History, path: Path, names: tuple[str, ...], step: int)
     return together.to_numpy()
 
 
-def describe(errors_TE: np.ndarray, at: int, names: tuple[str, ...], stretch: int) -> tuple[str, str, str]:
-    """(skill over all, in the worst stretch, the number of its first origin)."""
+def describe(errors_TE: np.ndarray, at: int, names: tuple[str, ...], stretch: int) -> str:
+    """Skill over all, in the worst stretch, and the number of its first origin."""
     own, naive = errors_TE[:, at], errors_TE[:, names.index("naive")]
     window = np.ones(min(stretch, len(own)))
     skill = 1.0 - np.convolve(own, window, "valid") / np.convolve(naive, window, "valid")
     first = int(skill.argmin())
-    return f"{1.0 - own.sum() / naive.sum():.2f}", f"{skill[first]:.2f}", str(first)
+    return f"{1.0 - own.sum() / naive.sum():.2f}, {skill[first]:.2f} ({first})"
 
 
 if __name__ == "__main__":
