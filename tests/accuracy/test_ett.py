@@ -92,8 +92,8 @@ def test_cold_start(data_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_mixed_company(data_folder: Path, tmp_path: Path) -> None:
-    """A valve, a counter, spikes, constants and a dead sensor beside them cost the channels at most 7 %: every
-    forecaster, every path."""
+    """A valve, a counter, spikes, constants and a dead sensor beside them cost the channels at most 7 %, with
+    every forecaster and at every path."""
     rows = 7200
     table = pd.read_csv(data_folder / "ett" / "ETTh1.csv", nrows=rows)
     alone = tmp_path / "alone.csv"

@@ -4,7 +4,7 @@
 
 Takes the file through the backtest without warm-up, with every origin scored, so the cold start is inside.
 Absolute errors are divided by the series' mean one-step change and averaged over the series, origin by
-origin; the skill of a stretch is 1 - their sum / that of naive. Prints a table: skill over the whole file, and
+origin; the skill of a stretch is 1 - their sum / that of naive. Prints a table: skill over the whole file and
 in the worst stretch with the origin that it begins with.
 """
 

@@ -375,7 +375,8 @@ def test_the_first_step_equals_a_weighted_ridge_regression(seed: int, seasonal: 
         if valid:
             inputs, happened = np.vstack([inputs, z]), np.append(happened, np.clip(dep, -8, 8))
     weight = nearest.FORGETTING ** np.arange(len(happened))[::-1]
-    precision = (inputs * weight[:, None]).T @ inputs + nearest.RIDGE * np.eye(nearest.NUM)
+    ridge = nearest.RIDGE * nearest.FORGETTING ** len(happened) * np.eye(nearest.NUM)
+    precision = (inputs * weight[:, None]).T @ inputs + ridge
     expected = np.linalg.solve(precision, (inputs * weight[:, None]).T @ happened)
     x = torch.tensor(rng.normal(size=(1, NUM_FEATURES)), dtype=torch.float32)
     said = nearest.forecast(fields, ROW, torch.tensor([0.5]), x)
