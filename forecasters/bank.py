@@ -481,7 +481,7 @@ class Bank:
         for k, name in enumerate(self.nets):
             model = self.models[name]
             assert isinstance(model, Recurrent)
-            model.learn_gate(wave.rows, said[:, num + k], dep, valid)
+            model.learn_own(wave, said[:, num + k], dep, valid)
         if self.blend:
             experts = said[:, self._expert_at]
             self.blend.learn(wave.rows, torch.cat([experts, said[:, num + nets :]], 1), dep, valid)
@@ -505,7 +505,7 @@ class Bank:
             said = model.forecast(wave)
             if isinstance(model, Recurrent):
                 raw[f"{name} raw"] = torch.nan_to_num(said, nan=0.0, posinf=0.0, neginf=0.0)
-                said = said * model.gate(wave.rows)
+                said = model.publish(wave, said)
             tracked[name] = said
             self._seconds[name] += time.perf_counter() - started
         experts, believed = self._believable(wave, torch.stack([tracked[n] for n in self.experts], 1))

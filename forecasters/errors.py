@@ -190,7 +190,7 @@ class PathErrors:
         slots without scored targets, or whose scale is not finite and above zero, are left out. ``mase`` is
         MAE over the mean |one-step change| of the slot's readings (Hyndman & Koehler 2006, eq. 3; there
         in-sample, here over all readings so far), over the slots that change. ``skill`` is 1 - MAE / MAE of
-        ``naive``.
+        ``naive``. ``lowest_coverage`` is that of the series that has the lowest.
         """
         used = min(self._slots, len(scale_by_slot))
         scale_S = np.where(scale_by_slot[:used] > 0, scale_by_slot[:used], np.nan)
@@ -226,6 +226,7 @@ class PathErrors:
                 "mase": _mean(mase_SE[:, e]),
                 "skill": 1.0 - mae / naive if naive and mae is not None else None,
                 "coverage": None if miss is None else 1.0 - miss,
+                "lowest_coverage": None if miss is None else 1.0 - float(scaled_SME[:, 2, e].max()),
                 "width": _mean(scaled_SME[:, 3, e]),
                 "pinball": _mean(scaled_SME[:, 4, e]),
             }

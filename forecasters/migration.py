@@ -309,6 +309,8 @@ class Migration:
                 self.state[key] = old.clone()
             elif key == f"{prefix}states":
                 self.state[key] = self._move_chunk_ends(old, fresh, name)
+            elif key.startswith(f"{prefix}nearest_"):  # of the first step, which every horizon has
+                self.state[key] = old.clone()
             else:  # the gate's sums
                 self.state[key] = to_steps(old, fresh, self.old_steps, self.new_steps)
         self._copy(shared, f"{shared}pool_state")

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from forecasters import nearest
 from forecasters.cells import Cell
 from forecasters.chunks import Batch, Chunks
 from forecasters.fields import TILE, Field, Fields
 from forecasters.forecaster import Forecaster
-from forecasters.memory import NET_FEATURES, Held, Memory, Wave
+from forecasters.memory import CLIP, NET_FEATURES, NUM_FEATURES, Held, Memory, Wave
 from forecasters.network import Adam, Network
 from forecasters.steps import interpolation, scored_steps
 
@@ -84,11 +85,16 @@ class Recurrent(Forecaster):
                 "state": Field((width,), apart=True),
                 "states": Field((self.kept, width), torch.float16),
                 "gate": Field((2, num_scored), apart=True),  # cross products and squares
+                **nearest.FIELDS,
             },
             device,
         )
         self.pool_state = torch.zeros(chunks.pool, width, dtype=torch.float16, device=device)
         self._interpolation = interpolation(horizon, device)
+
+    def reset(self, rows: Tensor) -> None:
+        super().reset(rows)
+        nearest.reset(self.fields, rows)
 
     def observe(self, wave: Wave) -> None:
         """Advance the state by one cell step, and keep it where a chunk ends."""
@@ -127,6 +133,20 @@ class Recurrent(Forecaster):
         state = self.fields["state"].index_select(0, wave.rows)
         return self.network.output(wave.x_RF[:, NET_FEATURES], state)
 
+    def learn_own(self, wave: Wave, correction_RQ: Tensor, dep_RQ: Tensor, valid_RQ: Tensor) -> None:
+        """What is each series' own: the gate of every scored step, and the regression of the first."""
+        self.learn_gate(wave.rows, correction_RQ, dep_RQ, valid_RQ)
+        features = self.memory.rings["features"].view(-1, NUM_FEATURES)
+        origin = features.index_select(0, wave.past_RH[:, 0])
+        nearest.learn(self.fields, wave.rows, correction_RQ[:, 0], origin, dep_RQ[:, 0], valid_RQ[:, 0])
+
+    def publish(self, wave: Wave, correction_RH: Tensor) -> Tensor:
+        """Departures `[R, H]` as they are published: the correction through the gate, the first step by its
+        own regression."""
+        said = correction_RH * self.gate(wave.rows)
+        said[:, 0] = nearest.forecast(self.fields, wave.rows, correction_RH[:, 0], wave.x_RF)
+        return said
+
     def learn_gate(self, rows: Tensor, correction_RQ: Tensor, dep_RQ: Tensor, valid_RQ: Tensor) -> None:
         """Two running sums per series and step: ridge regression of departures on corrections."""
         old = self.fields["gate"].index_select(0, rows)
@@ -150,7 +170,9 @@ class Recurrent(Forecaster):
         if batch.kept_at.numel():
             self.pool_state[batch.kept_at] = fresh[batch.kept_from]
         x = batch.x_KBF[..., NET_FEATURES]
-        self.loss = self.network.accumulate(x, states, batch.target_KBH, batch.weight_KBH, HUBER_DELTA)
+        # inputs end there too: nothing that is fed could say more
+        target = batch.target_KBH.clamp(-CLIP, CLIP)
+        self.loss = self.network.accumulate(x, states, target, batch.weight_KBH, HUBER_DELTA)
         rate = options.early_rate if self.updates < EARLY_UPDATES else options.rate
         self.updates += 1
         self.adam.apply(self.network.gradient, self.loss, rate)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FEATURES = f"{NUM_FEATURES}.1"
 """Number of features, and the version of what they mean: raise it when one comes to mean something else."""
 
+OWN = 2
+"""Version of what a network keeps of each series beside its state: gate, and regression of the first step."""
+
 TICKS, SERIES, RINGS, CHUNKS = "ticks", "series", "rings", "chunks"
 PENDING, INTERVALS, BLENDING, COMPARING = "pending", "intervals", "blend", "comparison"
 ALERTING = "alerts"
@@ -67,6 +70,7 @@ def describe(bank: Bank) -> dict[str, str]:
             cell = model.network.layers[0]
             about |= {"cell": type(cell).__name__, "hidden": model.network.hidden}
             about |= {"layers": len(model.network.layers), "inputs": cell.inputs, "features": FEATURES}
+            about |= {"own": OWN}
             about |= {"horizon": horizon, "chunk": chunk, "pool": pool}
         elif isinstance(model, Linear):
             about |= {"inputs": NUM, "features": FEATURES, "horizon": horizon}

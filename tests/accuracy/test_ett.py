@@ -47,20 +47,38 @@ def path_mse(report: dict, forecaster: str) -> list[float]:
     return [report["forecasters"][forecaster]["path"][p]["mse"] for p in ("1", "24", "48")]
 
 
+@pytest.fixture(scope="module", params=["ETTh1", "ETTm1"])
+def run(
+    request: pytest.FixtureRequest, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict]:
+    """(name, report) of one run of the whole protocol: what takes minutes is done once for all tests."""
+    name = request.param
+    rows = ["--rows", str(ROWS[name])]
+    report = backtest(
+        tmp_path_factory.mktemp(name), str(data_folder / "ett" / f"{name}.csv"), *rows, *PROTOCOL
+    )
+    return name, report
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ETTh1", "ETTm1"])
-def test_error_and_coverage(name: str, data_folder: Path, tmp_path: Path) -> None:
-    file = str(data_folder / "ett" / f"{name}.csv")
-    report = backtest(tmp_path, file, "--rows", str(ROWS[name]), *PROTOCOL)
+def test_error(run: tuple[str, dict]) -> None:
+    name, report = run
     assert path_mse(report, "naive") == pytest.approx(NAIVE[name], abs=6e-4)
     for forecaster, bounds in BOUNDS[name].items():
         assert (np.array(path_mse(report, forecaster)) <= bounds).all(), (
             forecaster,
             path_mse(report, forecaster),
         )
-    for forecaster in ("rnn", "lstm"):
-        steps = report["forecasters"][forecaster]["step"]
-        assert all(0.88 <= steps[h]["coverage"] <= 0.92 for h in ("1", "24", "48"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forecaster", ["rnn", "lstm"])
+@pytest.mark.parametrize("step", ["1", "24", "48"])
+def test_coverage(run: tuple[str, dict], forecaster: str, step: str) -> None:
+    """The 90 % interval covers 88 to 92 % averaged over the channels, and no channel less than 85 %."""
+    figures = run[1]["forecasters"][forecaster]["step"][step]
+    assert 0.88 <= figures["coverage"] <= 0.92
+    assert figures["lowest_coverage"] >= 0.85
 
 
 def test_cold_start(data_folder: Path, tmp_path: Path) -> None:
@@ -74,11 +92,8 @@ def test_cold_start(data_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_mixed_company(data_folder: Path, tmp_path: Path) -> None:
-    """A valve, a counter, spikes, constants and a dead sensor beside them cost the channels at most 7 %.
-
-    Held for what is published by default (linear and blend, every path) and for the networks alone at paths
-    24 and 48. At one step the networks alone lose 15 %: measured, not met, and said in ARCHITECTURE.md.
-    """
+    """A valve, a counter, spikes, constants and a dead sensor beside them cost the channels at most 7 %, with
+    every forecaster and at every path."""
     rows = 7200
     table = pd.read_csv(data_folder / "ett" / "ETTh1.csv", nrows=rows)
     alone = tmp_path / "alone.csv"
@@ -100,8 +115,7 @@ def test_mixed_company(data_folder: Path, tmp_path: Path) -> None:
         errors[file.stem] = _channel_mse(forecasts, table.iloc[:, :8], rows // 4)
     for forecaster in ("rnn", "lstm", "linear", "blend"):
         ratio = np.array(errors["mixed"][forecaster]) / errors["alone"][forecaster]
-        held = ratio[1:] if forecaster in ("rnn", "lstm") else ratio
-        assert (held <= 1.07).all(), (forecaster, ratio)
+        assert (ratio <= 1.07).all(), (forecaster, ratio)
 
 
 def _channel_mse(forecasts: Path, table: pd.DataFrame, first: int) -> dict[str, list[float]]:

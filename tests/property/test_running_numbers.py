@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasters import blend, scaling, season
+from forecasters import blend, nearest, scaling, season
 from forecasters.bank import build
 from forecasters.blend import Blend
 from forecasters.fields import Fields
 from forecasters.intervals import Intervals
 from forecasters.linear import FORGETTING, RIDGE, Linear
-from forecasters.memory import CLIP, LINEAR_FEATURES, Wave
+from forecasters.memory import CLIP, LINEAR_FEATURES, NUM_FEATURES, Wave
 from forecasters.pending import Pending
 from forecasters.steps import interpolation, scored_steps
 from forecasters.timetable import SETTLED, Timetable
@@ -353,6 +353,42 @@ def test_gate_equals_a_slow_reference(seed: int) -> None:
         expected = np.interp(np.arange(1, 7), bank.scored, expected)
         gate = model.gate(ROW)[0].numpy()  # type: ignore[attr-defined]
         np.testing.assert_allclose(gate, expected, rtol=1e-3, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=5)
+@given(seed=st.integers(0, 10_000), seasonal=st.booleans())
+def test_the_first_step_equals_a_weighted_ridge_regression(seed: int, seasonal: bool) -> None:
+    """Where nothing is capped, recursive least squares are the ridge regression of all pairs so far."""
+    rng = np.random.default_rng(seed)
+    fields = Fields(nearest.FIELDS, CPU)
+    fields.grow(1)
+    nearest.reset(fields, ROW)
+    truth = rng.normal(size=nearest.NUM)
+    inputs, happened = np.zeros((0, nearest.NUM)), np.zeros(0)
+    for _ in range(60):
+        features = rng.normal(size=(1, NUM_FEATURES)) * (1.0 if seasonal else 0.0)
+        features[0, nearest.INPUTS[0]] = rng.normal()
+        z = np.concatenate([rng.normal(size=1), features[0, list(nearest.INPUTS)]])
+        dep, valid = float(truth @ z + rng.normal()), rng.random() < 0.8
+        args = [torch.tensor(a, dtype=torch.float32) for a in (z[:1], features)]
+        nearest.learn(fields, ROW, *args, torch.tensor([dep], dtype=torch.float32), torch.tensor([valid]))
+        if valid:
+            inputs, happened = np.vstack([inputs, z]), np.append(happened, np.clip(dep, -8, 8))
+    weight = nearest.FORGETTING ** np.arange(len(happened))[::-1]
+    ridge = nearest.RIDGE * nearest.FORGETTING ** len(happened) * np.eye(nearest.NUM)
+    precision = (inputs * weight[:, None]).T @ inputs + ridge
+    expected = np.linalg.solve(precision, (inputs * weight[:, None]).T @ happened)
+    x = torch.tensor(rng.normal(size=(1, NUM_FEATURES)), dtype=torch.float32)
+    said = nearest.forecast(fields, ROW, torch.tensor([0.5]), x)
+    wanted = expected @ np.concatenate([[0.5], x[0, list(nearest.INPUTS)].numpy()])
+    assert said.item() == pytest.approx(wanted, rel=0.02, abs=0.02)
+
+
+def test_the_first_step_of_a_fresh_series_is_naive() -> None:
+    fields = Fields(nearest.FIELDS, CPU)
+    fields.grow(1)
+    nearest.reset(fields, ROW)
+    assert nearest.forecast(fields, ROW, torch.ones(1), torch.ones(1, NUM_FEATURES)).item() == 0.0
 
 
 # -- what waits for its target ---------------------------------------------------------------------------

@@ -102,6 +102,7 @@ def check_averages(got: dict, references: list[Reference], steps: range, scale: 
         assert numbers["mse"] == about([m[1, e] / s**2 for _, s, m in found])
         assert numbers["rmse"] == about([np.sqrt(m[1, e]) / s for _, s, m in found])
         assert numbers["coverage"] == about([1 - m[2, e] for _, s, m in found])
+        assert numbers["lowest_coverage"] == pytest.approx(min(1 - m[2, e] for _, s, m in found))
         assert numbers["width"] == about([m[3, e] / s for _, s, m in found])
         assert numbers["pinball"] == about([m[4, e] / s for _, s, m in found])
         assert numbers["skill"] == pytest.approx(1 - numbers["mae"] / got["naive"]["mae"])
@@ -149,7 +150,8 @@ def test_a_series_without_scored_targets_or_scale_is_left_out() -> None:
     assert errors.summary(["lstm"], np.ones(1))["lstm"]["path"]["1"]["mse"] is None
     feed(errors, [7.0, 9.0])
     assert errors.summary(["lstm"], np.ones(1))["lstm"]["path"]["1"] == pytest.approx(
-        {"mse": 4.0, "mae": 2.0, "rmse": 2.0, "mase": 1.5, "skill": None, "coverage": 0.0, "width": 2.0,
+        {"mse": 4.0, "mae": 2.0, "rmse": 2.0, "mase": 1.5, "skill": None, "coverage": 0.0,
+         "lowest_coverage": 0.0, "width": 2.0,
          "pinball": 0.5 * (0.05 * 3 + 0.95 * 1)}
     )  # fmt: skip
     assert errors.summary(["lstm"], np.array([np.nan]))["lstm"]["path"]["1"]["mse"] is None
