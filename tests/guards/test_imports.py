@@ -31,7 +31,8 @@ ADAPTER_FILES = (
     "pipeline.exporters.memory",
     "pipeline.exporters.prometheus",
 )
-BUILDERS = ("pipeline.app", "pipeline.demo")
+# Benchmarks measure adapters one by one; crew is a port in front of other processes.
+BUILDERS = ("pipeline.app", "pipeline.benches", "pipeline.crew", "pipeline.demo")
 OUTER = ("pipeline.__main__", "pipeline.app", "pipeline.cli", "pipeline.demo", "pipeline.runner")
 INNER = ("pipeline.records", "pipeline.ports", "pipeline.codec")
 CLIENT_LIBRARIES = (
