@@ -19,7 +19,7 @@ SETTLE_DAYS = 3.0
 """A rate of twice the budget raises the cut by one, that is by a factor of e in rarity, in so many days."""
 FIRST_DAYS = 0.5
 """At the start it moves as fast as this, for the first cut is a guess."""
-MOST_AN_EPISODE = 0.5
+MOST_AN_EPISODE = 1.0
 """No single episode moves the cut further: one series alone has few to go by."""
 LOWEST_CUT = 3.0
 

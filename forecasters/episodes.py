@@ -45,7 +45,7 @@ LONGER = 4
 """Times the longest rest before; each time that it fires the next one must be twice as long."""
 KNOWN = 5
 """Times that length must have been seen before, and a season."""
-HABIT = 0.5
+HABIT = 0.25
 """By so much an episode raises the cut of its series, on top of the shard's."""
 HABIT_MS = 5.0 * 86_400_000
 HOUR_MS = 3_600_000
