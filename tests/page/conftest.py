@@ -48,7 +48,7 @@ OpenPage = Callable[..., Any]
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[OpenPage]:
     """open_page(url, width=…, height=…, scheme="light", may_fail=False): a page in a context of its own.
-    Errors and warnings that it logs fail the test at its end, but for lost connections if it `may_fail`."""
+    Errors and warnings that it logs fail the test at its end, but for failed requests where it `may_fail`."""
     contexts, complaints = [], []
 
     def open_one(
@@ -62,7 +62,7 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
         page.set_default_timeout(60_000)
 
         def hear(message: Any) -> None:
-            is_lost = may_fail and message.text.startswith("Failed to load resource: net::ERR_")
+            is_lost = may_fail and message.text.startswith("Failed to load resource:")
             if message.type in ("error", "warning") and not is_lost:
                 complaints.append(f"{message.type}: {message.text}")
 
