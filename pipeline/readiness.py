@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 STALLED_AFTER_S = 60.0
 """Longer than any single poll, checkpoint or load of a shard holds the loop up."""
@@ -21,6 +22,12 @@ class Obstacle:
 
     def __str__(self) -> str:
         return self.reason if self.topic is None else f"{self.topic}[{self.partition}]: {self.reason}"
+
+
+class Obstacles(Protocol):
+    """Whoever knows what is in the way: a worker, or several behind one port."""
+
+    def obstacles(self) -> tuple[Obstacle, ...]: ...
 
 
 class Readiness:

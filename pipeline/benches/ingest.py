@@ -84,7 +84,9 @@ def read_plainly(bootstrap: str, topic: str, load: Load) -> int:
     """The same topic by the yardstick."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     consumer.assign([TopicPartition(topic, 0)])
-    series, times, values = [], [], []
+    series: list[str] = []
+    times: list[int] = []
+    values: list[float] = []
     deadline = time.monotonic() + WAIT_S
     try:
         while len(values) < load.num_readings:

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from pipeline.exporters import assets
 from pipeline.exporters.access import Credentials, Tls
 from pipeline.ports import QuestionError
-from pipeline.readiness import Readiness
+from pipeline.readiness import Obstacles
 
 GZIP_LEVEL = 1
 """Measured: 9 takes fifty times as long for a fifth less."""
@@ -58,7 +58,7 @@ class Providers:
     """
 
     metrics: Callable[[str], tuple[bytes, str]]
-    readiness: Readiness
+    readiness: Obstacles
     overview: Callable[[], object]
     series: Callable[[Parameters], object]
     one_series: Callable[[str, Parameters], object | None]

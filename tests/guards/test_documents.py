@@ -21,7 +21,9 @@ def test_the_table_of_metrics_is_that_of_the_catalogue() -> None:
 
 def test_every_command_is_in_the_table() -> None:
     rows = [line for line in README.splitlines() if line.startswith("| `gatecast ")]
-    documented = {(row.split("`")[1].split()[1], word) for row in rows for word in re.findall(r"[a-z-]+", row)}
+    documented = {
+        (row.split("`")[1].split()[1], word) for row in rows for word in re.findall(r"[a-z-]+", row)
+    }
     for name, command in main.commands.items():
         parts = list(command.commands) if isinstance(command, click.Group) else [name]
         assert {(name, part) for part in parts} <= documented, f"the README's table lacks gatecast {name}"
