@@ -55,7 +55,8 @@ class Teller:
                 self._tell_wins(partition, shard, nets)
         for name in nets:
             if self._is_due(partition, name, REACH_S):
-                self._tell_reach(partition, shard, name)
+                if not self._tell_reach(partition, shard, name):
+                    self._due_s[partition, name] = self._clock() + EVIDENCE_S
                 break  # the next one at the next call
 
     def forget(self, partition: Partition) -> None:
@@ -102,13 +103,15 @@ class Teller:
                 found = {names[slot]: float(share[slot]) for slot in ends if slot in names}
                 self._observer.on_wins(*partition, pair, found)
 
-    def _tell_reach(self, partition: Partition, shard: Shard[Result], name: str) -> None:
+    def _tell_reach(self, partition: Partition, shard: Shard[Result], name: str) -> bool:
+        """Whether a series has enough history for it."""
         slots = np.array([slot for slot in shard.list_slots().values() if slot >= 0], np.int64)
         if not slots.size:
-            return
+            return False
         spread = np.unique(np.linspace(0, slots.size - 1, REACH_SERIES).astype(np.int64))
         try:
             reach = shard.bank.reach(name, slots[spread])
-        except ValueError:  # no series has enough history yet
-            return
+        except ValueError:
+            return False
         self._observer.on_reach(*partition, name, reach.inputs.double().numpy(), reach.memory_length)
+        return True
