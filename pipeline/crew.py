@@ -8,7 +8,6 @@ all.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import subprocess
@@ -21,6 +20,8 @@ from dataclasses import dataclass, field
 import requests
 
 from pipeline.config import Config
+from pipeline.config.environment import extend_environment
+from pipeline.config.keys import KeyPath
 from pipeline.exporters.exposition import TEXT
 from pipeline.exporters.http import HttpOptions, HttpServer, Providers
 from pipeline.exporters.merging import merge
@@ -222,10 +223,10 @@ class Crew:
 
 def make_environment(config: Config, number: int, port: int) -> dict[str, str]:
     """What one process has otherwise than the file says: its port, and its place in the group."""
-    own = {"GATECAST_SERVER__HOST": "127.0.0.1", "GATECAST_SERVER__PORT": str(port)}
+    own: dict[KeyPath, str] = {("server", "host"): "127.0.0.1", ("server", "port"): str(port)}
     if config.kafka.instance_id is not None:
-        own["GATECAST_KAFKA__INSTANCE_ID"] = f"{config.kafka.instance_id}-{number}"
-    return {**os.environ, **own}
+        own["kafka", "instance_id"] = f"{config.kafka.instance_id}-{number}"
+    return extend_environment(own)
 
 
 def _find_ports(front: int, size: int) -> list[int]:

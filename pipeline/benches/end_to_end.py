@@ -142,9 +142,7 @@ def start_workers(folder: Path, config: Path, workers: int) -> Iterator[tuple[su
     log = folder / "worker.log"
     command = [sys.executable, "-m", "pipeline", "run", "--config", str(config), "--workers", str(workers)]
     with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=stderr, stdin=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60.0
         while process.poll() is None and time.monotonic() < deadline:

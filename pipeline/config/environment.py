@@ -57,6 +57,11 @@ def read_environment(environ: Mapping[str, str] | None = None) -> dict[KeyPath, 
     return settings
 
 
+def extend_environment(settings: Mapping[KeyPath, str]) -> dict[str, str]:
+    """The environment for a process of ours, with other values for some keys."""
+    return {**os.environ, **{name_variable(path): value for path, value in settings.items()}}
+
+
 def _find_key(name: str) -> tuple[KeyPath, bool]:
     """The key that a variable sets, and whether it names a file that holds the value."""
     keys, path = list_keys(), tuple(name[len(PREFIX) :].lower().split(_SEPARATOR))

@@ -26,6 +26,10 @@ HOSTILE = (
 """Ids that a sensor may have, and that a careless page would run, break at, or mistake for a path."""
 
 
+LOOK_S = 0.3
+"""A page is answered while no reading comes, too."""
+
+
 class StageServer:
     """One reading of each series every `every_s`; `do` runs something between two of them."""
 
@@ -99,8 +103,12 @@ class StageServer:
             self.stage.made += times
 
     def _run(self) -> None:
-        while not self._over.wait(self._every_s):
+        pause_s, waited_s = min(self._every_s, LOOK_S), 0.0
+        while not self._over.wait(pause_s):
+            waited_s += pause_s
             with self._turning:
-                self.move(1)
+                if waited_s >= self._every_s:
+                    self.move(1)
+                    waited_s = 0.0
                 # real time, so that what the page asks every second is renewed
-                self.stage.look(self._every_s)
+                self.stage.look(pause_s)

@@ -58,7 +58,10 @@ def test_backtest_prints_a_table_and_writes_what_was_asked(table: Path, tmp_path
         ([], "Missing argument 'FILE...'"),
         (["TABLE", "--forecasters", "naive,lsmt"], "lsmt"),
         (["TABLE", "--forecasters", "blend"], "blend needs at least one other forecaster"),
-        (["TABLE", "--warmup", "0"], "--scale warmup needs rows to measure the scale, but --warmup is 0"),
+        (
+            ["TABLE", "--warmup", "0", "--scale", "warmup"],
+            "--scale warmup needs rows to measure the scale, but --warmup is 0",
+        ),
         (["TABLE", "--score-from", "0.1"], "expected --score-from of at least --warmup, which is 0.2"),
         (["TABLE", "--horizon", "0"], "Invalid value for '--horizon'"),
         (["TABLE", "--horizn", "3"], "No such option"),
