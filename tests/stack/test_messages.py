@@ -65,7 +65,8 @@ def sensor(series: str, *, over: bool = False, **labels: str) -> dict[str, Any]:
     if over:
         annotations["ended"] = "back to normal, Tue 24 Nov 04:02:11 CET"
     labels = {"alertname": "GatecastSensorAlert", "series": series, **place, **labels}
-    return alert(labels, annotations, datetime.now(UTC), over=over)
+    started = datetime.now(UTC) - timedelta(minutes=over)  # before its end
+    return alert(labels, annotations, started, over=over)
 
 
 def alert(
