@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from forecasters.timetable import SETTLED
 from pipeline.cli import main
 from pipeline.config import Config, load_config
+from pipeline.engine.options import IntakeOptions
 from pipeline.forecast_file import SCHEMA
 from tests.kafka.live import LiveWorker, Metrics, Record, make_config, make_topics, read_topic
 
@@ -95,21 +96,27 @@ def assert_each_scored_has_its_reading(metrics: Metrics, found: pa.Table, usable
     """What counts as scored: as many forecasts as have a usable reading at their target, for each step.
 
     `usable`: series and time of readings that were not masked. The first two steps of a series have no scale
-    yet, so nothing is judged that was said then; nor what was said before a gap that restarts a series.
+    yet, so nothing is judged that was said then; nor what was said before a gap that restarts a series. A
+    shorter gap has no forecasts of its own, and does not keep those before it from being judged behind it.
     """
     naive = found.filter(pc.equal(found["forecaster"], "naive"))
     series, time, step_ms = (naive[c].to_numpy() for c in ("series", "time", "step_ms"))
     at = set(zip(usable["series"].to_pylist(), usable["time"].to_pylist(), strict=True))
     is_usable = np.array([pair in at for pair in zip(series, time.tolist(), strict=True)])
-    row = np.arange(len(time))
     is_first = np.append(True, series[1:] != series[:-1])
-    begins = is_first | np.append(True, np.diff(time) != step_ms[1:])
-    stretch = np.cumsum(begins)
-    is_settled = row - np.maximum.accumulate(np.where(is_first, row, 0)) >= SETTLED
+    missing = np.append(0, np.diff(time) // step_ms[1:] - 1)
+    is_long = missing > IntakeOptions().max_gap
+    stretch = np.cumsum(is_first | is_long)
+    steps = np.cumsum(np.where(is_first | is_long, 1, 1 + missing))  # those of a long gap are not taken
+    begun = steps[np.maximum.accumulate(np.where(is_first, np.arange(len(time)), 0))]
+    is_settled = steps - begun >= SETTLED
+    row_of = {pair: row for row, pair in enumerate(zip(series, time.tolist(), strict=True))}
     scored = metrics.by("step", "forecasts_scored_total", forecaster="naive")
     assert scored.keys() >= {"1", "2", "4", "8", "16", "24"}
     for step, number in ((int(text), number) for text, number in scored.items()):
-        is_due = (stretch[step:] == stretch[:-step]) & is_settled[:-step] & is_usable[step:]
+        targets = zip(series, (time + step * step_ms).tolist(), strict=True)
+        target = np.array([row_of.get(pair, -1) for pair in targets])
+        is_due = (target >= 0) & (stretch[target] == stretch) & is_settled & is_usable[target]
         assert number == is_due.sum(), f"step {step}"
     for forecaster in ALL:
         assert metrics.by("step", "forecasts_scored_total", forecaster=forecaster) == scored
