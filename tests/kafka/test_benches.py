@@ -1,0 +1,29 @@
+"""The benchmarks do what they measure; their figures are nobody's business here."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.bench import Row
+from pipeline.benches.emit import run_emit
+from pipeline.benches.exposition import run_exposition
+from pipeline.benches.ingest import run_ingest
+
+
+def assert_whole(rows: list[Row], cases: set[str]) -> None:
+    assert {row.case for row in rows} == cases
+    assert all(row.value > 0 and row.ratio > 0 and row.yardstick_value > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_from_a_topic_to_columns(bootstrap: str) -> None:
+    assert_whole(run_ingest(bootstrap, 1, 0.01), {"json", "columns", "arrow"})
+
+
+@pytest.mark.slow
+def test_forecasts_into_a_topic(bootstrap: str) -> None:
+    assert_whole(run_emit(bootstrap, 1, 0.05), {"emit", "emit json"})
+
+
+def test_the_text_of_a_scrape() -> None:
+    assert_whole(run_exposition(1, samples=2_000, series=100), {"exposition", "default scrape"})
