@@ -44,21 +44,24 @@ def learn(
     fields: Fields, rows: Tensor, correction: Tensor, features_RF: Tensor, dep: Tensor, valid: Tensor
 ) -> None:
     """From what was said one step ago and the features that it was said from; `dep` [R] is what happened."""
-    z = _inputs(correction, features_RF)
-    w = fields["nearest_weights"].index_select(0, rows)
-    p = fields["nearest_covariance"].index_select(0, rows)
+    # in double: in single precision the covariance of a quiet series was no covariance any more after some
+    # thousand readings, and the weights of ETTm1's third series went to a hundred
+    z = _inputs(correction, features_RF).double()
+    w = fields["nearest_weights"].index_select(0, rows).double()
+    p = fields["nearest_covariance"].index_select(0, rows).double()
     u = (p * z[:, None, :]).sum(2)
     k = u / (FORGETTING + (u * z).sum(1))[:, None]
     error = dep.clamp(-CLIP, CLIP) - (w * z).sum(1)
     new_w = w + k * error[:, None]
     new_p = p - k[:, :, None] * u[:, None, :]
     # forgetting inflates directions that are never excited; none may exceed the prior
-    diagonal = torch.diagonal(new_p, dim1=1, dim2=2).clamp(min=1e-12)
-    s = (1.0 / (RIDGE * diagonal)).clamp(max=1.0 / FORGETTING).sqrt()
+    diagonal = torch.diagonal(new_p, dim1=1, dim2=2)
+    s = (1.0 / (RIDGE * diagonal.clamp(min=1e-12))).clamp(max=1.0 / FORGETTING).sqrt()
     new_p = new_p * s[:, :, None] * s[:, None, :]
-    keep = valid & torch.isfinite(new_w).all(1) & torch.isfinite(new_p).all(2).all(1)
-    fields["nearest_weights"].index_copy_(0, rows, torch.where(keep[:, None], new_w, w))
-    fields["nearest_covariance"].index_copy_(0, rows, torch.where(keep[:, None, None], new_p, p))
+    sound = torch.isfinite(new_w).all(1) & torch.isfinite(new_p).all(2).all(1) & (diagonal > 0).all(1)
+    keep = valid & sound
+    fields["nearest_weights"].index_copy_(0, rows, torch.where(keep[:, None], new_w, w).float())
+    fields["nearest_covariance"].index_copy_(0, rows, torch.where(keep[:, None, None], new_p, p).float())
 
 
 def forecast(fields: Fields, rows: Tensor, correction: Tensor, features_RF: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 
 from pipeline.engine.observer import Observer
 from pipeline.engine.shard import Shard
+from pipeline.heap import give_back
 from pipeline.holdings import Holding
 from pipeline.pool import Pool
 from pipeline.ports import Emitter, Partition, Position, Source, Store
@@ -186,6 +187,7 @@ class Keeper:
             store.prune(topic_id, partition.partition, position, keep=self._keep, daily_days=self._daily_days)
         except OSError as error:
             log.warning("%s/%s: old checkpoints stay: %s", *partition, error)
+        give_back()  # the copy that was written is let go by now
 
 
 def count_for_manifest(shard: Shard) -> dict[str, int]:

@@ -32,6 +32,7 @@ from pipeline.config import Config
 from pipeline.engine.settings import SeriesSettings
 from pipeline.engine.shard import Shard
 from pipeline.exporters.prometheus import MetricsExporter
+from pipeline.heap import give_back
 from pipeline.issued import Selection, find_scores
 from pipeline.records import Readings
 from tests.bench.soak import find_rss
@@ -124,6 +125,7 @@ def measure(series: int, partitions: int) -> dict[str, Any]:
 
 def find_resident() -> int:
     gc.collect()
+    give_back()  # as a worker does after each checkpoint
     return find_rss(os.getpid())
 
 
