@@ -127,7 +127,7 @@ class Deployment:
             admin.close()
         return {at: position.offset for (topic, at), position in found.items() if topic == self.topic}
 
-    def wait_until_committed(self, plant: Plant, timeout_s: float = 120.0) -> None:
+    def wait_until_committed(self, plant: Plant, timeout_s: float = 300.0) -> None:
         """Until all that the plant has said is in committed checkpoints."""
         deadline = time.monotonic() + timeout_s
         while (committed := self.read_committed()) != dict(plant.messages):
