@@ -180,7 +180,7 @@ class Runner:
             if loaded.settings is not self._loader.settings:  # declared since it was loaded
                 self._declare(holding, self._loader.settings)
             self._observer.on_topic(partition.topic, loaded.facts.partitions)
-            firing = loaded.shard.add_learned(loaded.shard.list_firing())
+            firing = loaded.shard.list_firing()
             self._observer.on_firing(*partition, firing)
             self._showcase.hear(firing)
             log.info("%s/%s reads on at offset %s", *partition, loaded.position.offset)
@@ -342,7 +342,6 @@ class Runner:
 
     def _send_alerts(self, partition: Partition, alerts: Sequence[Alert]) -> None:
         if alerts:
-            alerts = self._holdings[partition].shard.add_learned(alerts)
             self._emitter.alerts(alerts)
             self._observer.on_alerts(*partition, alerts)
             self._showcase.hear(alerts)

@@ -18,7 +18,7 @@ from pipeline.engine.engine import Bank, Engine, Wave
 from pipeline.engine.intake import Intake, run_clock
 from pipeline.engine.lives import HOUR_MS, STATES, Lives
 from pipeline.engine.options import ShardOptions
-from pipeline.engine.rows import Int8Array
+from pipeline.engine.rows import Int8Array, Steps
 from pipeline.engine.sensor_alerts import SensorAlerts
 from pipeline.engine.series import NO_CADENCE, NO_SLOT
 from pipeline.engine.settings import SeriesSettings, Settings
@@ -174,14 +174,15 @@ class Shard(Generic[ResultT]):
             if alarms is not None:
                 told += self.anomalies.watch(alarms, rows, series[rows], wave.event_time_ms, wave.value)
         told += self.alerts.watch(placed.steps)
-        alerts += [alert for _, alert in sorted(told, key=lambda one: one[0])]
+        alerts = self._add_learned(alerts)
+        alerts += self._add_learned_by_row(sorted(told, key=lambda one: one[0]), placed.steps)
         self.lives.learn(placed.steps)
         if alerts or placed.rejected:
             yield Outcome(alerts=tuple(alerts), rejected=placed.rejected)
 
     def check_silence(self, now_ms: int, read_to_end: bool) -> list[Alert]:
         """Alerts of live series that have fallen silent by the wall clock; see `Silence.check`."""
-        return self.silence.check(now_ms, read_to_end)
+        return self._add_learned(self.silence.check(now_ms, read_to_end))
 
     def take_freed(self) -> Int64Array:
         """Slots of series that were forgotten since the last call; others may have them by now."""
@@ -201,12 +202,6 @@ class Shard(Generic[ResultT]):
         """What is declared of a series, for who shows it."""
         declared = self._find_settings(series)
         return Profile(series=series, name=declared.name, unit=declared.unit, labels=declared.labels)
-
-    def add_learned(self, alerts: Sequence[Alert]) -> list[Alert]:
-        """The alerts, each with how many readings of its series were learnt; None of one that is gone."""
-        places = [self.intake.table.find(alert.series) for alert in alerts]
-        learned = [int(self.lives.accepted[at]) if at >= 0 else None for at in places]
-        return [replace(alert, readings_learned=n) for alert, n in zip(alerts, learned, strict=True)]
 
     def find_slot(self, series: str) -> int | None:
         """Of a series in the bank; None where it is not known, or has no cadence yet."""
@@ -255,7 +250,7 @@ class Shard(Generic[ResultT]):
     def list_firing(self) -> list[Alert]:
         """Alerts that fire now, as after a load: for who shows them, not to be sent again."""
         kinds = (self.anomalies, self.alerts, self.silence)
-        return [alert for kind in kinds for alert in kind.list_firing(self.clock_ms)]
+        return self._add_learned([alert for kind in kinds for alert in kind.list_firing(self.clock_ms)])
 
     def declare(self, settings: Settings) -> list[Alert]:
         """Take over what is now declared of the series, as after the series file was read again.
@@ -319,7 +314,7 @@ class Shard(Generic[ResultT]):
         if not places:
             return []
         kinds = (self.anomalies, self.alerts, self.silence)
-        alerts = [alert for kind in kinds for alert in kind.retire(places, clock_ms)]
+        alerts = self._add_learned([alert for kind in kinds for alert in kind.retire(places, clock_ms)])
         slots = self.intake.table.columns["slot"][places]
         freed = slots[slots != NO_SLOT]
         if freed.size:
@@ -328,6 +323,22 @@ class Shard(Generic[ResultT]):
         self.lives.forget(places)
         self.intake.forget(places)
         return alerts
+
+    def _add_learned(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """Each with how many readings of its series were learnt by now."""
+        places = [self.intake.table.find(alert.series) for alert in alerts]
+        learned = self.lives.accepted[places].tolist()
+        return [replace(alert, readings_learned=n) for alert, n in zip(alerts, learned, strict=True)]
+
+    def _add_learned_by_row(self, told: Sequence[Placed], steps: Steps) -> list[Alert]:
+        """Likewise, up to the row that each alert is about: the rest of a batch is a matter of its cut."""
+        before = self._add_learned([alert for _, alert in told])
+        found = []
+        for (row, _), alert in zip(told, before, strict=True):
+            here = steps.series[: row + 1] == steps.series[row]
+            learned = (alert.readings_learned or 0) + int((here & ~steps.masked[: row + 1]).sum())
+            found.append(replace(alert, readings_learned=learned))
+        return found
 
     def _cut_at_hours(self, readings: Readings) -> Iterator[Readings]:
         """Pieces of a batch, cut before each reading at which the shard clock crosses a whole hour."""
