@@ -31,10 +31,10 @@ from pipeline.issued import Selection
 from pipeline.kafka_options import EmitterOptions, KafkaOptions, take_kafka_options
 from pipeline.keeper import Keeper
 from pipeline.live.answers import Answers
+from pipeline.live.overview import Overview
 from pipeline.live.tracks import Tracks
 from pipeline.live.view import LiveView
 from pipeline.loader import Loader
-from pipeline.overview import Overview
 from pipeline.ports import Emitter, Partition, Position, TopicFacts
 from pipeline.readiness import Readiness
 from pipeline.runner import Runner, RunnerParts

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pipeline.bench import Row
+    from pipeline.benches.rows import Row
 
 
 @click.group("bench", context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,33 +22,6 @@ def bench() -> None:
     Example:
       gatecast bench engine --json engine.json
     """
-
-
-@bench.command("engine")
-@click.option(
-    "--series", default="1,83,1000,10000", show_default=True, help="Numbers of series, with commas."
-)
-@click.option("--runs", default=5, show_default=True, type=click.IntRange(min=1), help="Median of so many.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")
-def engine(series: str, runs: int, json_path: Path | None) -> None:
-    """Readings per second of forecast and learn on one core.
-
-    Example:
-      gatecast bench engine --series 1,1000 --runs 3
-    """
-    counts = []
-    for text in series.split(","):
-        if not text.strip().isdecimal() or int(text) < 1:
-            raise click.UsageError(
-                f"--series: expected whole numbers with commas, such as 1,1000, got {series!r}."
-            )
-        counts.append(int(text))
-    from pipeline.bench import run_engine  # torch loads here, so that --help stays quick
-
-    report = run_engine(tuple(counts), runs)
-    if json_path:
-        json_path.write_text(json.dumps(report, indent=1) + "\n")
-    _print(report)
 
 
 _RUNS = click.option(
@@ -62,6 +35,30 @@ _SCALE = click.option(
     help="Times the readings of a full run, for a quick look.",
 )  # fmt: skip
 _BOOTSTRAP = click.option("--bootstrap", help="A broker. [default: one of its own, which needs Java 17]")
+
+
+@bench.command("engine")
+@click.option(
+    "--series", default="1,83,1000,10000", show_default=True, help="Numbers of series, with commas."
+)
+@_RUNS
+@_JSON
+def engine(series: str, runs: int, json_path: Path | None) -> None:
+    """Readings per second of forecast and learn on one core.
+
+    Example:
+      gatecast bench engine --series 1,1000 --runs 3
+    """
+    counts = []
+    for text in series.split(","):
+        if not text.strip().isdecimal() or int(text) < 1:
+            raise click.UsageError(
+                f"--series: expected whole numbers with commas, such as 1,1000, got {series!r}."
+            )
+        counts.append(int(text))
+    from pipeline.benches.engine import run_engine  # torch loads here, so that --help stays quick
+
+    _report(run_engine(tuple(counts), runs), json_path)
 
 
 @bench.command("ingest", short_help="From a topic to columns of readings.")

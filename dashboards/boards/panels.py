@@ -82,13 +82,7 @@ def draw_lines(
     """Values over time. lines: drawn dashed, coloured as in the rules."""
     panel = (
         timeseries.Panel()
-        .legend(
-            common_builders.VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.LIST)
-            .placement(common.LegendPlacement.BOTTOM)
-            .show_legend(True)
-            .calcs([])
-        )
+        .legend(_legend(is_shown=True))
         .tooltip(common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI))
         .line_width(2)
         .fill_opacity(20 if stacked else 0)
@@ -99,8 +93,7 @@ def draw_lines(
     if stacked:
         panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL))
     if lines:
-        style = common_builders.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
-        panel.thresholds_style(style)
+        panel.thresholds_style(_dashed())
     if least is not None:
         panel.min(least)
     if most is not None:
@@ -203,13 +196,7 @@ def draw_bars(
         barchart.Panel()
         .orientation(common.VizOrientation.VERTICAL)
         .show_value(common.VisibilityMode.AUTO)
-        .legend(
-            common_builders.VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.LIST)
-            .placement(common.LegendPlacement.BOTTOM)
-            .show_legend(True)
-            .calcs([])
-        )
+        .legend(_legend(is_shown=True))
         .tooltip(common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI))
         .thresholds(_thresholds(lines, base))
         .with_transformation(_transform("joinByField", byField=by, mode="outer"))
@@ -225,8 +212,7 @@ def draw_bars(
         .no_value(NOTHING_YET)
     )
     if lines:
-        style = common_builders.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
-        panel.thresholds_style(style)
+        panel.thresholds_style(_dashed())
     for name, properties in _forecaster_overrides(dashes=False):
         panel.override_by_regexp(name, properties)
     _fill(panel, title, description, unit, queries, width, height)
@@ -250,13 +236,7 @@ def draw_states(
         .row_height(0.8)
         .fill_opacity(70)
         .line_width(0)
-        .legend(
-            common_builders.VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.LIST)
-            .placement(common.LegendPlacement.BOTTOM)
-            .show_legend(False)
-            .calcs([])
-        )
+        .legend(_legend(is_shown=False))
         .mappings([_map_words(words)])
         # Grafana 9.4 shows thresholds instead of mappings where the colour goes by thresholds
         .color_scheme(dashboards.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color(GREY))
@@ -292,6 +272,20 @@ def shade(below: str) -> list[dashboard.DynamicConfigValue]:
 def hide_line() -> list[dashboard.DynamicConfigValue]:
     """The lower end of a band."""
     return [_property("custom.lineWidth", 0)]
+
+
+def _legend(*, is_shown: bool) -> common_builders.VizLegendOptions:
+    return (
+        common_builders.VizLegendOptions()
+        .display_mode(common.LegendDisplayMode.LIST)
+        .placement(common.LegendPlacement.BOTTOM)
+        .show_legend(is_shown)
+        .calcs([])
+    )
+
+
+def _dashed() -> common_builders.GraphThresholdsStyleConfig:
+    return common_builders.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
 
 
 def _transform(id: str, **options: Any) -> dashboard.DataTransformerConfig:

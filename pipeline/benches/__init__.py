@@ -1,1 +1,1 @@
-"""Benchmarks beside that of the engine (`pipeline.bench`): from bytes of Kafka to forecasts and metrics."""
+"""Benchmarks: the engine alone, and from bytes of Kafka to forecasts and metrics."""

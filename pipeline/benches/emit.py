@@ -14,9 +14,8 @@ import numpy as np
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
-from pipeline.bench import Row
 from pipeline.benches.readings import CADENCE_MS, START_MS, name_series
-from pipeline.benches.rows import make_rows, measure
+from pipeline.benches.rows import Row, make_rows, measure
 from pipeline.exporters.kafka import KafkaEmitter
 from pipeline.kafka_options import EmitterOptions, KafkaOptions
 from pipeline.records import Forecasts

@@ -26,8 +26,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.bench import Row
 from pipeline.benches.readings import Load, fill
+from pipeline.benches.rows import Row
 from pipeline.benches.stack import run_stack
 from pipeline.demo.kafka_server import KafkaServer
 

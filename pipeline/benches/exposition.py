@@ -11,8 +11,7 @@ import time
 import numpy as np
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from pipeline.bench import Row
-from pipeline.benches.rows import make_rows, measure
+from pipeline.benches.rows import Row, make_rows, measure
 from pipeline.exporters.exposition import render
 from pipeline.exporters.prometheus import MetricsExporter
 from pipeline.records import Profile, Scores, Shown

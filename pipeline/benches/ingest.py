@@ -15,9 +15,8 @@ from functools import partial
 
 from kafka import KafkaConsumer, TopicPartition
 
-from pipeline.bench import Row
 from pipeline.benches.readings import Load, fill
-from pipeline.benches.rows import make_rows, measure
+from pipeline.benches.rows import Row, make_rows, measure
 from pipeline.codec import CodecOptions, build_codec
 from pipeline.kafka_options import KafkaOptions
 from pipeline.ports import Partition, Position

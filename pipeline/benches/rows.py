@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
-from pipeline.bench import Row, commit, machine
+import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One measured case; `value` in `unit`, `ratio` over `yardstick_value`."""
+
+    case: str
+    series: int
+    value: float
+    unit: str = "readings/s"
+    yardstick: str
+    yardstick_value: float
+    ratio: float
+    runs: int
+    share: dict[str, float]
+
 
 Work = Callable[[], int]
 """Does something once; returns how many units of it."""
@@ -53,3 +72,29 @@ def make_report(rows: Sequence[Row], **more: object) -> dict[str, object]:
         "version": 1, "machine": machine(), "commit": commit(), **more,
         "results": [asdict(row) for row in rows],
     }  # fmt: skip
+
+
+def machine() -> dict[str, object]:
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def commit() -> str | None:
+    """The checked-out commit, or None outside a checkout."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=os.path.dirname(__file__),
+        )
+    except FileNotFoundError:
+        return None
+    return asked.stdout.strip() or None

@@ -1,4 +1,4 @@
-"""What the terminal shows of a worker, from the value that `pipeline/overview.py` describes."""
+"""What the terminal shows of a worker, from the value that `pipeline/live/overview.py` describes."""
 
 from __future__ import annotations
 

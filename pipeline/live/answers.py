@@ -9,10 +9,10 @@ import numpy as np
 
 from pipeline.live.listing import Listing, Query
 from pipeline.live.networks import describe_reach
+from pipeline.live.overview import describe_alert, sum_seconds
 from pipeline.live.snapshots import ShardSnapshot
 from pipeline.live.tracks import Course
 from pipeline.live.view import LiveView
-from pipeline.overview import describe_alert, sum_seconds
 from pipeline.ports import Partition, QuestionError
 from pipeline.records import Float64Array, Int64Array
 from pipeline.runner import Runner

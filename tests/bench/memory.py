@@ -27,7 +27,7 @@ import torch
 from prometheus_client import CollectorRegistry
 
 from pipeline.app import build_bank, read_shard_options
-from pipeline.bench import commit, machine
+from pipeline.benches.rows import commit, machine
 from pipeline.config import Config
 from pipeline.engine.settings import SeriesSettings
 from pipeline.engine.shard import Shard

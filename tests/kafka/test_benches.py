@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.bench import Row
 from pipeline.benches.emit import run_emit
 from pipeline.benches.exposition import run_exposition
 from pipeline.benches.ingest import run_ingest
+from pipeline.benches.rows import Row
 
 
 def assert_whole(rows: list[Row], cases: set[str]) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from pipeline.exporters.exposition import expose
 from pipeline.exporters.http import HttpOptions, HttpServer, Providers
 from pipeline.live.answers import Answers
-from pipeline.overview import Overview
+from pipeline.live.overview import Overview
 from tests.unit.live.conftest import HORIZON, Stage
 
 HOSTILE = (

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from forecasters.sentence import sentence
-from pipeline.overview import NOTHING_TO_COMPARE, Overview
+from pipeline.live.overview import NOTHING_TO_COMPARE, Overview
 
 SERIES = ("boiler/1", "boiler/2", "pump")
 

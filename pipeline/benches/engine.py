@@ -7,18 +7,15 @@ whole window at every observation, which is what River-style libraries around Py
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
 from forecasters import Bank, build
+from pipeline.benches.rows import Row
 
 HIDDEN = 32
 WINDOW = 32
@@ -26,21 +23,6 @@ CADENCE_MS = 60_000
 DEFAULTS = ("naive", "seasonal_naive", "linear", "rnn", "lstm", "blend")
 SECONDS_PER_RUN = 1.0
 GEMM_SIZE = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One measured case; `value` in `unit`, `ratio` over `yardstick_value`."""
-
-    case: str
-    series: int
-    value: float
-    unit: str = "readings/s"
-    yardstick: str
-    yardstick_value: float
-    ratio: float
-    runs: int
-    share: dict[str, float]
 
 
 def _rate(work: Callable[[], int], runs: int) -> float:
@@ -117,10 +99,10 @@ def bank_case(
     return rate, {**share, "shared": round(1.0 - sum(share.values()), 3)}
 
 
-def run_engine(series: tuple[int, ...], runs: int) -> dict[str, object]:
-    """All cases, as the contract's JSON."""
+def run_engine(series: tuple[int, ...], runs: int) -> list[Row]:
+    """All cases."""
     torch.set_num_threads(1)
-    rows = []
+    rows: list[Row] = []
     gemm = gemm_rate(runs)
     for kind in ("rnn", "lstm"):
         yardstick = one_series_rate(kind, runs)
@@ -142,30 +124,4 @@ def run_engine(series: tuple[int, ...], runs: int) -> dict[str, object]:
                 yardstick_value=round(gemm, 1), ratio=round(rate / gemm, 2), runs=runs, share=share,
             )
         )  # fmt: skip
-    return {"version": 1, "machine": machine(), "commit": commit(), "results": [asdict(r) for r in rows]}
-
-
-def machine() -> dict[str, object]:
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "gpu": gpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def commit() -> str | None:
-    """The checked-out commit, or None outside a checkout."""
-    try:
-        asked = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=os.path.dirname(__file__),
-        )
-    except FileNotFoundError:
-        return None
-    return asked.stdout.strip() or None
+    return rows
