@@ -158,7 +158,7 @@ class Shown:
     forecasters and L steps in the order that the worker was built with; in the series' own units."""
 
     places: Int64Array  # [N] among the profiles that were told last
-    value: Float64Array  # [N] NaN where masked
+    value: Float64Array  # [N] the last usable one where masked; NaN where there was none
     fault: npt.NDArray[np.int8]  # [N] why it is masked, 0 where it isn't
     said: Float64Array  # [N, L, E, 3] mean, lower, upper; NaN where nothing was said
     readings_learned: Int64Array  # [N]

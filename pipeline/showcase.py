@@ -129,12 +129,15 @@ class Showcase:
         places, time_ms, step_ms = place[rows], wave.event_time_ms[rows], stepped.step_ms[rows]
         said, alarms = room.said.take(places, time_ms, step_ms), wave.result.alarms
         room.said.put(places, time_ms, step_ms, self._pick(wave.result, rows))
+        learned = stepped.readings_learned[rows]
+        last = wave.result.base.cpu().numpy()[rows]
         return Shown(
             places=places,
-            value=np.where(wave.masked[rows], np.nan, wave.value[rows]),
+            # a sensor that nobody watched is shown from its alert on: what it measured last is known here
+            value=np.where(wave.masked[rows], np.where(learned > 0, last, np.nan), wave.value[rows]),
             fault=stepped.fault[rows],
             said=said,
-            readings_learned=stepped.readings_learned[rows],
+            readings_learned=learned,
             score=None if alarms is None else alarms.score[rows].astype(np.float64),
         )
 

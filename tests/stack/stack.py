@@ -22,6 +22,8 @@ from tests.stack.plant import CADENCE_MS, SERIES, SERIES_FILE, Plant
 from tests.stack.servers import ROOT, Alertmanager, Prometheus, find_port
 
 PARTITIONS = 2
+SHOWN = 3
+"""Series of a worker that have values of their own, beside watched ones, of which there are none here."""
 KEEP = Duration("35s")
 """Shipped are 5 minutes. Here the group waits 6 s for who was killed, and a scrape comes within 10 s."""
 GROUP_INTERVAL = "5s"
@@ -119,6 +121,7 @@ def run_stack(bootstrap: str, folder: Path) -> Iterator[Stack]:
         "GATECAST_FORECASTERS__HIDDEN": "8",
         "GATECAST_CHECKPOINTS__URL": str(folder / "checkpoints"),
         "GATECAST_CHECKPOINTS__INTERVAL_S": "5",
+        "GATECAST_METRICS__MAX_SERIES": str(SHOWN),
         "GATECAST_LOG__FORMAT": "json",
     }
     rules = folder / "rules"

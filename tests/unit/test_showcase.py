@@ -124,3 +124,17 @@ def test_a_new_choice_keeps_what_was_said_and_a_freed_slot_shows_nobody(shard: S
     assert known.tolist() == [False, True, True], "plain was not shown when it was said"
     showcase.leave(PLACE, np.array(list(shard.list_slots().values())))
     assert showcase.take(PLACE, feed(shard, three, first=102)[0]) is None
+
+
+def test_a_masked_step_shows_what_was_measured_last(shard: Shard) -> None:
+    showcase = Showcase(OPTIONS, FORECASTERS, Clock())
+    values = make_values(101)
+    feed(shard, {name: row[:100] for name, row in values.items()})
+    showcase.choose(PLACE, shard)
+    (stepped,) = feed(shard, {name: [np.nan] for name in values}, first=100)
+    shown = showcase.take(PLACE, stepped)
+    assert shown is not None
+    names = sorted(["calm", "watched", "wild"])
+    last = {names[place]: value for place, value in zip(shown.places, shown.value, strict=True)}
+    assert last == pytest.approx({name: values[name][99] for name in names}, rel=1e-6)  # kept as float32
+    assert (shown.fault != 0).all()
