@@ -23,9 +23,10 @@ import torch
 
 from forecasters.budget import Budget, Cut
 from forecasters.episodes import BEGINS, CAPPED, NOTE, PAGES, RESTS, EpisodeOptions, Episodes
-from forecasters.fields import TILE, Field, Fields, padded
+from forecasters.fields import Field, Fields
 from forecasters.memory import Memory, Wave
 from forecasters.ranks import ABOVE, BELOW, ERROR, KINDS, REFRESH, Ranks
+from forecasters.rows import TILE, padded
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -107,17 +108,18 @@ class Alarms:
 class Anomaly:
     """Ranks, cut and episodes of one shard. Depends on the log alone, not on how it is cut into waves."""
 
-    def __init__(self, names: Sequence[str], memory: Memory, scored: Sequence[int], options: AlertOptions):
+    def __init__(self, names: Sequence[str], memory: Memory, options: AlertOptions):
         """Raises ValueError where the champion is none of the names."""
         if options.champion not in names:
             raise ValueError(f"champion: expected one of {', '.join(names)}, got {options.champion!r}")
         self.options = options
         self._champion = list(names).index(options.champion)
         self._memory, self._device = memory, memory.device
-        self._ages = torch.tensor(scored, device=memory.device) - 1
         self.ranks = Ranks(memory.device)
         # within a cell of the grid: sums of |error| and of the deviation, each with its number
-        self.fields = Fields({"errors": Field((WINDOW,)), "cell": Field((4,))}, memory.device)
+        self.fields = Fields(
+            {"errors": Field((WINDOW,), apart=True), "cell": Field((4,), apart=True)}, memory.device
+        )
         self.episodes = Episodes(EpisodeOptions(options.hold, options.per_hour))
         self.cut = Cut(Budget(options.episodes_per_day, options.per_series))
 
@@ -128,11 +130,12 @@ class Anomaly:
     # -- one wave ----------------------------------------------------------------------------------------
 
     def observe(
-        self, wave: Wave, time_ms: Ints, values: Floats, error_REQ: Tensor, half_REQ: Tensor, valid_RQ: Tensor
+        self, wave: Wave, time_ms: Ints, values: Floats, error_EQR: Tensor, half_EQR: Tensor, valid_QR: Tensor
     ) -> Alarms:
         """Judge a wave. error, half: in units of the scale at issue; valid: where there was a forecast."""
         arrival, episodes = wave.arrival, self.episodes
-        slots, seen = arrival.slots, arrival.seen
+        slots, seen, season_steps = arrival.slots, arrival.seen, arrival.place.season_steps
+        error_QR, half_QR = error_EQR[self._champion], half_EQR[self._champion]
         per = np.maximum(self.options.grid_ms // self._memory.timetable["cadence_ms"][slots], 1)
         cell, number = (arrival.step + 1) // per, episodes["judged"][slots]
         judged = cell > episodes["cell"][slots]
@@ -140,13 +143,13 @@ class Anomaly:
         awake = episodes["run"][slots] < RESTS
         rested = arrival.step - episodes["seen"][slots]
         episodes["seen"][slots] = np.where(seen, arrival.step, episodes["seen"][slots])
-        joined, moved, valid = self._rank(wave, error_REQ, valid_RQ, per, number, judged, awake, rested)
+        joined, moved, valid = self._rank(wave, error_QR, valid_QR, per, number, judged, awake, rested)
         stuck_ms = episodes["run_ms"][slots]
-        sticks = episodes.rest(slots, time_ms, valid, moved, arrival.good, arrival.season_steps)
+        sticks = episodes.rest(slots, time_ms, valid, moved, arrival.good, season_steps)
 
         judged &= seen
         habit = episodes.habit(slots, time_ms)
-        season = SEASONS * np.minimum(arrival.season_steps / per, LONGEST_SEASON)
+        season = SEASONS * np.minimum(season_steps / per, LONGEST_SEASON)
         untried = UNTRIED * np.maximum(1.0 - number / season, 0.0)
         young = np.maximum(untried, np.log(np.maximum(YOUNG / (number + 1.0), 1.0)))
         score = np.where(judged, joined / (self.cut.value + habit + young), 0.0)
@@ -155,7 +158,7 @@ class Anomaly:
         told = np.full((5, slots.size), np.nan)  # expected, lower, upper, level, band
         near = np.flatnonzero(score >= NOTE)
         if near.size:
-            closer = self._look_closer(wave, near, error_REQ, half_REQ, valid_RQ)
+            closer = self._look_closer(wave, near, error_QR, half_QR, valid_QR)
             told[:, near], sides = closer[:-1], closer[-1]
             allowed = episodes.allows(slots[near], values[near] - told[0, near], told[0, near], sides)
             score[near] = np.where(allowed, score[near], CAPPED)
@@ -179,14 +182,14 @@ class Anomaly:
         )  # fmt: skip
 
     def _rank(
-        self, wave: Wave, error_REQ: Tensor, valid_RQ: Tensor, per: Ints, number: Ints, judged: Bools,
+        self, wave: Wave, error_QR: Tensor, valid_QR: Tensor, per: Ints, number: Ints, judged: Bools,
         awake: Bools, rested: Ints,
     ) -> tuple[Floats, Bools, Bools]:  # fmt: skip
         """(joined surprise, whether the value changed, whether there was one to compare it with) `[N]`."""
-        rows, ranks = wave.rows, self.ranks
-        scale = self._memory.rings["level"].view(-1, 2)[wave.past_RH[:, 0], 1]
-        has_error, has_value = valid_RQ[:, 0] & self._send(rested <= STALE), wave.seen
-        error = torch.where(has_error, error_REQ[:, self._champion, 0] * scale, 0.0)
+        rows, ranks = wave.rows.index, self.ranks
+        scale = self._memory.rings["level"].view(-1, 2)[wave.past_QR[0], 1]
+        has_error, has_value = valid_QR[0] & self._send(rested <= STALE), self._send(wave.arrival.seen)
+        error = torch.where(has_error, error_QR[0] * scale, 0.0)
         error = torch.nan_to_num(error, nan=0.0, posinf=0.0, neginf=0.0)
         size, away = error.abs(), wave.departure
         judged_R, awake_R = self._send(judged), self._send(awake)
@@ -216,9 +219,9 @@ class Anomaly:
             some = padded(torch.from_numpy(wave.arrival.slots[due]).to(self._device), self.fields.capacity)
             ranks.refresh(torch.cat([ranks.lanes(some, which) for which in range(KINDS)]))
         # the host waits here, once a wave
-        known = wave.valid_RH[:, 0]
-        told = torch.stack([joined, (known & (wave.dep_RH[:, 0] != 0)).float(), known.float()])
-        host = told[:, : wave.num_rows].cpu().numpy()
+        known = wave.valid_QR[0]
+        told = torch.stack([joined, (known & (wave.dep_QR[0] != 0)).float(), known.float()])
+        host = told[:, : wave.rows.num].cpu().numpy()
         return host[0].astype(np.float64), host[1] > 0, host[2] > 0
 
     def _gather_cells(
@@ -235,29 +238,32 @@ class Anomaly:
 
     def _mean_error(self, wave: Wave, at: Tensor, size: Tensor, counts: Tensor, rested: Ints) -> Tensor:
         """`[R]` over the last WINDOW judged steps; those that are missing since a restart count as 0."""
-        errors = self.fields["errors"].index_select(0, wave.rows)
-        anew = wave.arrival.restarted | (rested > WINDOW)
+        rows = wave.rows.index
+        errors = self.fields["errors"].index_select(0, rows)
+        anew = rested > WINDOW
+        if wave.arrival.restarted is not None:
+            anew |= wave.arrival.restarted
         if anew.any():
             errors = torch.where(self._send(anew)[:, None], 0.0, errors)
         here = torch.arange(WINDOW, device=self._device) == at[:, None]
         errors = torch.where(here & counts[:, None], size[:, None], errors)
-        self.fields["errors"].index_copy_(0, wave.rows, errors)
+        self.fields["errors"].index_copy_(0, rows, errors)
         total = errors[:, 0]
         for column in range(1, WINDOW):
             total = total + errors[:, column]  # a sum over rows rounds by their number
         return total / WINDOW
 
     def _look_closer(
-        self, wave: Wave, near: Ints, error_REQ: Tensor, half_REQ: Tensor, valid_RQ: Tensor
+        self, wave: Wave, near: Ints, error_QR: Tensor, half_QR: Tensor, valid_QR: Tensor
     ) -> Floats:
         """`[6, K]` expected, lower, upper: of the forecast that the value contradicts most; level, band; on
         which side of the oldest forecast it lies, 0 within its interval."""
         at = torch.from_numpy(near).to(self._device)
-        rows = wave.rows[at]
-        error, half = error_REQ[at, self._champion], half_REQ[at, self._champion]
-        contradiction = torch.where(valid_RQ[at], error.abs() / half.clamp(min=1e-6), -1.0)
+        rows = wave.rows.index[at]
+        error, half, valid = (t.index_select(1, at).t() for t in (error_QR, half_QR, valid_QR))
+        contradiction = torch.where(valid, error.abs() / half.clamp(min=1e-6), -1.0)
         most, step = contradiction.max(1)
-        scale = self._memory.rings["level"].view(-1, 2)[wave.past_RH[at, self._ages[step]], 1].double()
+        scale = self._memory.rings["level"].view(-1, 2)[wave.past_QR[step, at], 1].double()
         base, away = wave.base[at], wave.departure[at].double()
         pick = (torch.arange(at.numel(), device=self._device), step)
         said = most >= 0
@@ -266,7 +272,7 @@ class Anomaly:
         kind = torch.where(away >= 0, ABOVE, BELOW)
         band = self.ranks.tail_start(self.ranks.lanes(rows, kind)).double()
         # the newest forecasts may have been made from what was wrong
-        oldest = valid_RQ[at].long().cumsum(1).argmax(1)
+        oldest = valid.long().cumsum(1).argmax(1)
         old = (pick[0], oldest)
         side = torch.where(error[old].abs() > half[old], error[old].sign(), 0.0)
         side = torch.where(said, side, away.sign().float()).double()

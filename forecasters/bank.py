@@ -25,7 +25,7 @@ from forecasters.blend import Blend
 from forecasters.chunks import Chunks
 from forecasters.comparison import Comparison, pairs_of_interest
 from forecasters.episodes import Episodes, Standing
-from forecasters.fields import Fields, padded
+from forecasters.fields import Fields
 from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
 from forecasters.migration import Migration
@@ -33,8 +33,9 @@ from forecasters.pending import Pending
 from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
 from forecasters.registry import BLEND, BUILDERS, NAMES, Context
+from forecasters.rows import Rows, padded
 from forecasters.signatures import describe
-from forecasters.steps import interpolation, scored_steps
+from forecasters.steps import Interpolation, scored_steps
 from forecasters.timetable import SETTLED, Timetable
 from forecasters.verdict import Evidence
 
@@ -144,6 +145,12 @@ class Journal:
             column.clear()
 
 
+def _by_row(columns: Tensor, num: int) -> Tensor:
+    """`[…, R]` to `[N, …]`, as a view."""
+    rows = columns.narrow(-1, 0, num)
+    return rows.permute(-1, *range(columns.dim() - 1))
+
+
 class Bank:
     """Forecasters over many series. Series are added and get slots; `step` takes one reading of each.
 
@@ -169,10 +176,11 @@ class Bank:
         self.device = device
         self.scored = scored_steps(horizon)
         self._scored_at = torch.tensor(self.scored, device=device) - 1
-        self._interpolation = interpolation(horizon, device)
+        self._interpolate = Interpolation(horizon, device)
         self.memory = Memory(
-            horizon, Chunks.ring_length(horizon, chunk), device, needs_ago="seasonal_naive" in self.names
-        )
+            horizon, Chunks.ring_length(horizon, chunk), device,
+            needs_ago="seasonal_naive" in self.names, needs_path="linear" in self.names,
+        )  # fmt: skip
         self.timetable = self.memory.timetable
         self.chunks = Chunks(self.memory, chunk, replay, pool, device)
         context = Context(self.memory, self.chunks, recurrent, seed, device)
@@ -185,8 +193,10 @@ class Bank:
         self.intervals = Intervals(len(self.names), self.scored, coverage, device)
         pairs = pairs_of_interest(self.names)
         self.comparison = Comparison(self.names, pairs, horizon=horizon, device=device) if pairs else None
-        self.anomaly = Anomaly(self.names, self.memory, self.scored, alerts) if alerts else None
-        self._expert_at = [self.names.index(n) for n in self.experts]
+        self.anomaly = Anomaly(self.names, self.memory, alerts) if alerts else None
+        self._expert_at = torch.tensor([self.names.index(n) for n in self.experts], device=device)
+        every = [*self.experts, BLEND]
+        self._name_at = torch.tensor([every.index(n) for n in self.names], device=device)
         self._generator = context.generator("ticks")
         self._seconds = dict.fromkeys(self.names, 0.0)
 
@@ -260,8 +270,8 @@ class Bank:
             digest = hashlib.blake2b(series.encode(), digest_size=8).digest()
             self._order[slot] = int.from_bytes(digest, "big")
             self.chunks.add(int(slot), series)
-        self.timetable["cadence_ms"][slots] = cadence
-        self.timetable["season_steps"][slots] = season / cadence
+        self._clear(slots)  # padding may have been written there
+        self.timetable.declare(slots, cadence, season)
         if self.comparison:
             # counted from the first reading on: series are added at no certain place of the log
             self.comparison.add(slots, np.zeros_like(cadence))
@@ -275,11 +285,7 @@ class Bank:
         """
         slots = np.unique(self._checked_slots(slots))
         self._live -= int((self.timetable["step"][slots] >= 0).sum())
-        rows = torch.from_numpy(slots).to(self.device)
-        for part in self._parts().values():
-            part.reset(rows)
-        for model in self.models.values():
-            model.reset(rows)
+        self._clear(slots)
         self.chunks.trained[slots] = -1
         if self.comparison:
             self.comparison.remove(slots)
@@ -289,13 +295,18 @@ class Bank:
         self._free = sorted([*self._free, *slots.tolist()])
         self._journal.keep(np.array(list(self._slot_of.values()), np.int64))
 
+    def _clear(self, slots: np.ndarray) -> None:
+        """A fresh start for these slots."""
+        rows = torch.from_numpy(slots).to(self.device)
+        for part in self._parts().values():
+            part.reset(rows)
+        for model in self.models.values():
+            model.reset(rows)
+
     def _grow(self, capacity: int) -> None:
         old = self.capacity
         for part in self._parts().values():
             part.grow(capacity)
-        fresh = torch.arange(old, capacity + 1, device=self.device)
-        for model in self.models.values():
-            model.reset(fresh)
         self.chunks.grow(capacity)
         more = capacity - old
         self._order = np.concatenate([self._order, np.zeros(more, np.uint64)])
@@ -371,23 +382,29 @@ class Bank:
         slots = self._checked_slots(slots)
         times = np.asarray(event_time_ms, np.int64)
         values = np.array(values, np.float64)  # a copy: the caller's stays as it is
-        mask = np.zeros(slots.shape, bool) if mask is None else np.asarray(mask, bool)
+        mask = np.zeros(slots.shape, bool) if mask is None else np.array(mask, bool)
         if not (slots.shape == times.shape == values.shape == mask.shape):
             raise ValueError(
                 f"expected slots, times, values and mask of one length, got {slots.shape}, {times.shape}, "
                 f"{values.shape}, {mask.shape}"
             )
-        row = np.arange(slots.size)
-        self._mark[slots] = row
-        if (self._mark[slots] != row).any():
-            raise ValueError("slots: expected each series at most once in a wave; split the readings first")
-        bad = ~np.isfinite(values) & ~mask
-        if bad.any():
-            at = int(np.argmax(bad))
-            raise ValueError(
-                f"values[{at}] of series {self.ids[slots[at]]!r}: expected a finite number or a masked step, "
-                f"got {values[at]}"
-            )
+        if slots.size > 1 and (slots[1:] - slots[:-1]).min() < 1:
+            row = np.arange(slots.size)
+            self._mark[slots] = row
+            if (self._mark[slots] != row).any():
+                raise ValueError(
+                    "slots: expected each series at most once in a wave; split the readings first"
+                )
+        usable = np.abs(values) <= LARGEST_VALUE  # False for NaN
+        if not usable.all():
+            bad = ~np.isfinite(values) & ~mask
+            if bad.any():
+                at = int(np.argmax(bad))
+                raise ValueError(
+                    f"values[{at}] of series {self.ids[slots[at]]!r}: expected a finite number or a masked "
+                    f"step, got {values[at]}"
+                )
+            mask |= ~usable
         last = self.timetable["last_time_ms"][slots]
         late = times <= last
         if late.any():
@@ -396,7 +413,6 @@ class Bank:
                 f"event_time_ms[{at}] of series {self.ids[slots[at]]!r}: expected a time after "
                 f"{last[at]}, got {times[at]}"
             )
-        mask = mask | (np.abs(values) > LARGEST_VALUE)
         values[mask] = 0.0
         return slots, times, values, mask
 
@@ -426,8 +442,7 @@ class Bank:
         while left.size:
             counts = np.minimum(left, max(MOST_FILLED // left.size, 1))
             held = self.memory.hold(slots, counts)
-            steps = torch.from_numpy(held.stretch.step).to(self.device)
-            self.pending.pass_over(torch.from_numpy(held.stretch.slots).to(self.device), steps)
+            self.pending.pass_over(held.stretch.slots, held.stretch.step)
             for name, model in self.models.items():
                 started = time.perf_counter()
                 model.hold(held)
@@ -442,27 +457,27 @@ class Bank:
         if self.comparison and fresh.size:
             self.comparison.add(fresh, self.timetable["cadence_ms"][fresh])
         num = slots.size
-        wave = self.memory.observe(slots, times, values, ~mask)
-        places = self.pending.places(wave.step)
+        rows = Rows(slots, len(self.ids), self.capacity, self.device)
+        wave = self.memory.observe(rows, times, values, ~mask)
+        places = self.pending.places(rows, wave.arrival.step)
         error, missed, valid, due_half = self._score(wave, places)
         if self.comparison:
-            self.comparison.observe(slots, times, error[:num], valid[:num])
+            self.comparison.observe(slots, times, _by_row(error, num), _by_row(valid, num))
         alarms = self.anomaly.observe(wave, times, values, error, due_half, valid) if self.anomaly else None
         for name, model in self.models.items():
             started = time.perf_counter()
             model.observe(wave)
             self._seconds[name] += time.perf_counter() - started
         departure, half, replaced = self._forecast_and_keep(wave, places)
-        scale = wave.scale
         return Result(
             base=wave.base[:num],
-            departure=(departure * scale[:, None, None])[:num],
-            half=(half * scale[:, None, None])[:num],
-            error=error[:num],
-            missed=missed[:num],
-            scored=valid[:num],
-            due_half=due_half[:num],
-            scale=scale[:num],
+            departure=_by_row(departure * wave.scale, num),
+            half=_by_row(half * wave.scale, num),
+            error=_by_row(error, num),
+            missed=_by_row(missed, num),
+            scored=_by_row(valid, num),
+            due_half=_by_row(due_half, num),
+            scale=wave.scale[:num],
             naive_error=wave.naive_error[:num],
             replaced=replaced,
             alarms=alarms,
@@ -470,31 +485,32 @@ class Bank:
 
     def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compare with what was said, and let everything learn from it that learns per series."""
-        dep = wave.dep_RH.index_select(1, self._scored_at)
-        valid = wave.valid_RH.index_select(1, self._scored_at)
-        said, half, made = self.pending.due(wave.rows, places)
-        valid = valid & made
+        rows, dep, all_valid = wave.rows, wave.dep_QR, wave.all_valid
+        said, half, made = self.pending.due(places, all_made=all_valid)
+        valid = wave.valid_QR if made is None else wave.valid_QR & made
         num, nets = len(self.names), len(self.nets)
-        error = dep[:, None, :] - said[:, :num]
-        missed = (error.abs() > half) & valid[:, None, :]
-        self.intervals.learn(wave.rows, error.abs(), half, valid)
+        error = dep - said[:num]
+        missed = self.intervals.learn(rows, error.abs(), half, valid, all_valid=all_valid)
+        if not all_valid:
+            missed.logical_and_(valid)
         for k, name in enumerate(self.nets):
             model = self.models[name]
             assert isinstance(model, Recurrent)
-            model.learn_own(wave, said[:, num + k], dep, valid)
+            model.learn_own(wave, said[num + k], valid)
         if self.blend:
-            experts = said[:, self._expert_at]
-            self.blend.learn(wave.rows, torch.cat([experts, said[:, num + nets :]], 1), dep, valid)
-            journal, live = self._journal, wave.num_rows
-            journal.slots.append(wave.arrival.slots)
+            experts = said.index_select(0, self._expert_at)
+            self.blend.learn(rows, torch.cat([experts, said[num + nets :]]), dep, valid, all_valid=all_valid)
+            journal = self._journal
+            journal.slots.append(rows.slots)
             journal.steps.append(wave.arrival.step)
-            journal.said.append(experts[:live])
-            journal.happened.append(dep[:live])
-            journal.valid.append(valid[:live])
+            journal.said.append(_by_row(experts, rows.num))
+            journal.happened.append(_by_row(dep, rows.num))
+            journal.valid.append(_by_row(valid, rows.num))
         return error, missed, valid, half
 
     def forecast(self, wave: Wave) -> tuple[dict[str, Tensor], Tensor]:
-        """Everything to be tracked, by name, `[R, H]` each: published, then raw corrections and the stack.
+        """Everything to be tracked, by name: published, `[H, R]` each, then raw corrections and the stack at
+        the scored steps, `[Q, R]`.
 
         Reads only. The second value counts replaced forecasts per forecaster `[E]`.
         """
@@ -504,40 +520,42 @@ class Bank:
             started = time.perf_counter()
             said = model.forecast(wave)
             if isinstance(model, Recurrent):
-                raw[f"{name} raw"] = torch.nan_to_num(said, nan=0.0, posinf=0.0, neginf=0.0)
+                raw[f"{name} raw"] = self._at_scored(said).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
                 said = model.publish(wave, said)
             tracked[name] = said
             self._seconds[name] += time.perf_counter() - started
-        experts, believed = self._believable(wave, torch.stack([tracked[n] for n in self.experts], 1))
-        published = dict(zip(self.experts, experts.unbind(1), strict=True))
-        good = dict(zip(self.experts, believed.unbind(1), strict=True))
+        experts, believed = self._believable(wave, torch.stack([tracked[n] for n in self.experts]))
+        published = dict(zip(self.experts, experts, strict=True))
         if self.blend:
             started = time.perf_counter()
-            said, stack = self.blend.forecast(wave.rows, experts)
-            blended, believed = self._believable(wave, said[:, None, :])
-            published[BLEND], good[BLEND] = blended[:, 0], believed[:, 0]
-            raw["stack"] = torch.nan_to_num(stack, nan=0.0, posinf=0.0, neginf=0.0)
+            blended, stack = self.blend.forecast(wave.rows, experts)
+            blended, blend_believed = self._believable(wave, blended[None])
+            published[BLEND], believed = blended[0], torch.cat([believed, blend_believed])
+            raw["stack"] = self._at_scored(stack).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
             self._seconds[BLEND] += time.perf_counter() - started
-        replaced = torch.stack([(~good[n][: wave.num_rows]).sum() for n in self.names])
-        return {**{n: published[n] for n in self.names}, **raw}, replaced
+        count = (~believed.narrow(-1, 0, wave.rows.num)).sum((1, 2))
+        return {**{n: published[n] for n in self.names}, **raw}, count.index_select(0, self._name_at)
 
-    def _believable(self, wave: Wave, said_REH: Tensor) -> tuple[Tensor, Tensor]:
+    def _at_scored(self, said: Tensor) -> Tensor:
+        """`[…, H, R]` to `[…, Q, R]`."""
+        return said if self._interpolate.dense else said.index_select(-2, self._scored_at)
+
+    def _believable(self, wave: Wave, said_EHR: Tensor) -> tuple[Tensor, Tensor]:
         """(forecasts, which of them stand): naive where one is not finite, or lies beyond the observed range
         by more than that range."""
-        value = wave.last[:, None, None] + said_REH * wave.scale[:, None, None]
-        low, high = wave.lowest[:, None, None], wave.highest[:, None, None]
-        spread = high - low
-        stands = (value <= high + spread) & (value >= low - spread)  # False for NaN
-        return torch.where(stands, said_REH, 0.0), stands
+        value = torch.addcmul(wave.last, said_EHR, wave.scale)
+        spread = wave.highest - wave.lowest
+        stands = value <= wave.highest + spread
+        stands.logical_and_(value >= wave.lowest - spread)  # False for NaN
+        return torch.where(stands, said_EHR, 0.0), stands
 
     def _forecast_and_keep(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         tracked, replaced = self.forecast(wave)
-        every = torch.stack(list(tracked.values()), 1)
+        published = torch.stack([tracked[n] for n in self.names])
         half = self.intervals.half_width(wave.rows)
-        self.pending.put(wave.rows, places, every.index_select(2, self._scored_at), half)
-        r, e, q = half.shape
-        half = torch.mm(half.reshape(r * e, q), self._interpolation).view(r, e, self.horizon)
-        return every[:, : len(self.names)], half, replaced
+        raw = [said[None] for name, said in tracked.items() if name not in self.names]
+        self.pending.put(places, torch.cat([self._at_scored(published), *raw]), half)
+        return published, self._interpolate(half), replaced
 
     # -- ticks -------------------------------------------------------------------------------------------
 
@@ -579,15 +597,12 @@ class Bank:
         """
         live = max(self._live, 1)
         times = self.timetable["last_time_ms"][: len(self.ids)]
-        newest = times.max(initial=np.iinfo(np.int64).min)
-        on_time = times == newest
-        ahead = int(on_time.sum())
-        behind = int((times == times[~on_time].max()).sum()) if ahead < times.size else 0
+        on_time = times == times.max(initial=np.iinfo(np.int64).min)
+        ahead = int(np.count_nonzero(on_time))
         if ahead >= IN_STEP * live:
-            live = ahead
-        elif ahead + behind >= IN_STEP * live:
-            live = behind
-        return min(max(live, 1), MAX_TICK)
+            return min(ahead, MAX_TICK)
+        behind = np.count_nonzero(times == times[~on_time].max()) if ahead < times.size else 0
+        return min(int(behind) if ahead + behind >= IN_STEP * live else live, MAX_TICK)
 
     # -- alerts ------------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from forecasters.fields import Field, Fields
-from forecasters.steps import interpolation, scored_steps
+from forecasters.rows import Rows
+from forecasters.steps import Interpolation, scored_steps
 
 Tensor = torch.Tensor
 
@@ -41,23 +42,26 @@ class Blend:
             },
             device,
         )
-        self._interpolation = interpolation(horizon, device)
+        self._interpolate = Interpolation(horizon, device)
         self.cross = torch.zeros(num_scored, num_experts, num_experts, dtype=torch.float64, device=device)
         self.target = torch.zeros(num_scored, num_experts, dtype=torch.float64, device=device)
         self.coefficients = torch.full((num_scored, num_experts), 1.0 / num_experts, device=device)
 
-    def learn(self, rows: Tensor, said_RXQ: Tensor, dep_RQ: Tensor, valid_RQ: Tensor) -> None:
-        """Losses of the experts and of the stack `[R, X', Q]` whose targets arrived."""
+    def learn(
+        self, rows: Rows, said_XQR: Tensor, dep_QR: Tensor, valid_QR: Tensor, *, all_valid: bool
+    ) -> None:
+        """Losses of the experts and of the stack `[X', Q, R]` whose targets arrived."""
         b = self.fields.take(rows)
-        dep = dep_RQ.clamp(-WINSOR, WINSOR)
-        b["judged"] = b["judged"] + valid_RQ.to(torch.float32)
-        rate = (1.0 / (b["judged"] + 1.0)).clamp(min=VARIANCE_RATE)
-        b["variance"] = torch.where(
-            valid_RQ, b["variance"] + rate * (dep * dep - b["variance"]), b["variance"]
-        )
-        error = said_RXQ - dep[:, None, :]
-        loss = (error * error / b["variance"].clamp(min=1e-9)[:, None, :]).clamp(max=LOSS_LIMIT)
-        b["losses"] = torch.where(valid_RQ[:, None, :], b["losses"] * DISCOUNT + loss, b["losses"])
+        losses, variance, judged = b["losses"], b["variance"], b["judged"]
+        dep = dep_QR.clamp(-WINSOR, WINSOR)
+        judged.add_(1.0 if all_valid else valid_QR.to(torch.float32))
+        rate = (judged + 1.0).reciprocal_().clamp_(min=VARIANCE_RATE)
+        change = (dep * dep).sub_(variance).mul_(rate)
+        variance.add_(change if all_valid else torch.where(valid_QR, change, 0.0))
+        error = said_XQR - dep
+        loss = error.square_().div_(variance.clamp(min=1e-9)).clamp_(max=LOSS_LIMIT)
+        new = loss.add_(losses, alpha=DISCOUNT)
+        losses.copy_(new if all_valid else torch.where(valid_QR, new, losses))
         self.fields.put(rows, b)
 
     def learn_stack(self, said_NXQ: Tensor, dep_NQ: Tensor, valid_NQ: Tensor) -> None:
@@ -76,18 +80,15 @@ class Blend:
         solved = torch.linalg.solve_ex(self.cross + ridge, right)[0].squeeze(2).to(torch.float32)
         self.coefficients = torch.where(torch.isfinite(solved), solved, self.coefficients)
 
-    def forecast(self, rows: Tensor, experts_RXH: Tensor) -> tuple[Tensor, Tensor]:
-        """(blend, stack), both `[R, H]`."""
-        by_step = torch.mm(self.coefficients.t(), self._interpolation)  # [X, H]
-        stack = (experts_RXH * by_step).sum(1)
-        losses = self.fields["losses"].index_select(0, rows)
-        best = losses.amin(1, keepdim=True)
-        weights = torch.exp(-ETA * (losses - best))
-        weights = weights / weights.sum(1, keepdim=True)
-        r, x, q = weights.shape
-        spread = torch.mm(weights.reshape(r * x, q), self._interpolation).view(r, x, -1)
-        everyone = torch.cat([experts_RXH, stack[:, None, :]], 1)
-        return (spread * everyone).sum(1), stack
+    def forecast(self, rows: Rows, experts_XHR: Tensor) -> tuple[Tensor, Tensor]:
+        """(blend, stack), both `[H, R]`."""
+        by_step_XH1 = self._interpolate(self.coefficients).t()[:, :, None]
+        stack = (experts_XHR * by_step_XH1).sum(0)
+        losses = self.fields.take(rows)["losses"]
+        weights = (losses - losses.amin(0)).mul_(-ETA).exp_()
+        weights.div_(weights.sum(0))
+        spread = self._interpolate(weights)
+        return (spread[:-1] * experts_XHR).sum(0).addcmul_(spread[-1], stack), stack
 
     def save(self) -> Iterator[tuple[str, Tensor]]:
         for name in ("cross", "target", "coefficients"):

@@ -18,14 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forecasters.fields import TILE
 from forecasters.memory import MASKED, NUM_FEATURES, Memory, Wave
+from forecasters.rows import TILE
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
 
 SPAN = 672
 """Readings per series that the pool reaches back over on average."""
+LARGE_SHARE = 4
+"""A step waits for a quarter of the series where a quarter is more than a tile, four tiles at most."""
 FINITE = 60_000.0
 """Just below the largest float16."""
 
@@ -34,17 +36,16 @@ FINITE = 60_000.0
 class Batch:
     """What a recurrent forecaster trains on. Rows are padded to whole tiles; padding has no target.
 
-    x_KBF: features; target_KBH: departures in units of scale, NaN where there is no target yet;
-    fresh_rows, fresh_chunk: slot and chunk number of each fresh row, whose initial state the forecaster keeps
-    in its own ring; replayed: pool places of the replayed rows; kept_from, kept_at: which fresh rows go into
-    the pool, and where.
+    x_KFB: features; target_KHB: departures in units of scale, 0 where there is none yet, as then is their
+    weight. Fresh rows come first: begun_at are the places of their initial states in the flattened ring that
+    a forecaster keeps; then those replayed, by their places in the pool. kept_from, kept_at: which fresh rows
+    go into the pool, and where.
     """
 
-    x_KBF: Tensor
-    target_KBH: Tensor
-    weight_KBH: Tensor
-    fresh_rows: Tensor
-    fresh_chunk: Tensor
+    x_KFB: Tensor
+    target_KHB: Tensor
+    weight_KHB: Tensor
+    begun_at: Tensor
     replayed: Tensor
     kept_from: Tensor
     kept_at: Tensor
@@ -71,8 +72,7 @@ class Chunks:
         self.trained = np.zeros(0, np.int64)
         self.since = np.zeros(0, np.int64)  # steps before it can't be trained on
         self.ticks_waited = 0
-        self._origins = torch.arange(chunk, device=device)
-        self._ahead = torch.arange(1, self.horizon + 1, device=device)
+        self._ahead = np.arange(1, self.horizon + 1)[:, None]
 
     @staticmethod
     def ring_length(horizon: int, chunk: int) -> int:
@@ -95,15 +95,15 @@ class Chunks:
         self.trained[slot], self.since[slot] = -1, 0
 
     def ends(self, wave: Wave) -> tuple[Tensor, Tensor]:
-        """(rows of the wave where a chunk ends, place of the next chunk among the kept states)."""
-        rows, at = self.find_ends(wave.arrival.slots, wave.arrival.step)
+        """(rows of the wave where a chunk ends, places of their states in the flattened ring)."""
+        rows, at = self.find_ends(wave.rows.slots, wave.arrival.step)
         return torch.from_numpy(rows).to(self.device), torch.from_numpy(at).to(self.device)
 
     def find_ends(self, slots: Ints, steps: Ints) -> tuple[Ints, Ints]:
         """As `ends`, of these slots at these steps."""
-        step = steps + 1 + self.offset[slots]
+        step, kept = steps + 1 + self.offset[slots], self.states_kept(self.horizon, self.chunk)
         rows = np.flatnonzero(step % self.chunk == 0)
-        return rows, step[rows] // self.chunk % self.states_kept(self.horizon, self.chunk)
+        return rows, slots[rows] * kept + step[rows] // self.chunk % kept
 
     def newest(self, slots: Ints, steps: Ints) -> Ints:
         """Number of the newest chunk due at `steps`; chunk c ends with step cK - offset - 1."""
@@ -113,12 +113,13 @@ class Chunks:
     def due(self, slots: Ints, steps: Ints, order: npt.NDArray[np.uint64]) -> Ints:
         """Slots with a chunk to train, in the order of their series' keys; empty until it is worth a step.
 
-        A step is taken once a tile of rows has gathered or K ticks have passed: steps on one series at a
-        time do harm.
+        A step is taken once enough rows have gathered or K ticks have passed: steps on one series at a time
+        do harm, and a step on few rows costs almost as much as one on many.
         """
         ready: Ints = slots[self.newest(slots, steps) > self.trained[slots]]
         self.ticks_waited += 1
-        if not ready.size or (ready.size < TILE and self.ticks_waited < self.chunk):
+        enough = min(max(slots.size // LARGE_SHARE, TILE), 4 * TILE)
+        if not ready.size or (ready.size < enough and self.ticks_waited < self.chunk):
             none: Ints = ready[:0]
             return none
         self.ticks_waited = 0
@@ -144,51 +145,51 @@ class Chunks:
         number = np.concatenate([complete[whole], newest[partial]])
         now = np.concatenate([steps[whole], steps[partial]])
         since = np.concatenate([restart[whole], restart[partial]])
-        x, target = self._gather(fresh, number, now, since)
-
         replayed = torch.zeros(0, dtype=torch.int64)
         if self.pool_filled and self.replay:
             replayed = torch.randint(self.pool_filled, (self.replay,), generator=generator)
-        num_whole = int(whole.sum())
-        kept_from, kept_at = self._keep(num_whole, live, generator)
-        old = replayed.to(self.device)
-        x_all = torch.cat([x, self.pool_x[old]])
-        target_all = torch.cat([target, self.pool_target[old]])
-        if num_whole:
-            self.pool_x[kept_at] = x[kept_from]
-            self.pool_target[kept_at] = target[kept_from]
-        x_KBF, target_KBH, weight = self._tiled(x_all, target_all)
+        kept_from, kept_at = self._keep(int(whole.sum()) if self.replay else 0, live, generator)
+        x, target = self._gather(fresh, number, now, since, replayed.to(self.device))
+        if kept_at.numel():
+            self.pool_x[kept_at] = x[..., kept_from].permute(2, 0, 1).to(torch.float16)
+            self.pool_target[kept_at] = target[..., kept_from].permute(2, 0, 1).to(torch.float16)
+        kept = self.states_kept(self.horizon, self.chunk)
+        valid = ~torch.isnan(target)
         return Batch(
-            x_KBF=x_KBF, target_KBH=target_KBH, weight_KBH=weight,
-            fresh_rows=torch.from_numpy(fresh).to(self.device),
-            fresh_chunk=torch.from_numpy(number).to(self.device), replayed=old,
-            kept_from=kept_from, kept_at=kept_at,
+            x_KFB=x, target_KHB=torch.nan_to_num(target, nan=0.0),
+            weight_KHB=valid.to(torch.float32).div_(valid.sum().clamp_(min=1)),
+            begun_at=torch.from_numpy(fresh * kept + (number - 1) % kept).to(self.device),
+            replayed=replayed.to(self.device), kept_from=kept_from, kept_at=kept_at,
         )  # fmt: skip
 
-    def _gather(self, slots: Ints, number: Ints, now: Ints, since: Ints) -> tuple[Tensor, Tensor]:
-        """Features `[B, K, F]` and targets `[B, K, H]` (float16) of the chunks, read from the rings."""
-        rows = torch.from_numpy(slots).to(self.device)[:, None]
-        start = torch.from_numpy((number - 1) * self.chunk - self.offset[slots]).to(self.device)[:, None]
-        step_now = torch.from_numpy(now).to(self.device)[:, None, None]
-        restart = torch.from_numpy(since).to(self.device)[:, None, None]
+    def _gather(
+        self, slots: Ints, number: Ints, now: Ints, since: Ints, replayed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Features `[K, F, B]` and targets `[K, H, B]`, NaN where there is none: of the chunks, read from the
+        rings, of the replayed ones, and of padding."""
+        chunk, fresh = self.chunk, slots.size
+        used = fresh + replayed.numel()
         rings, length = self.memory.rings, self.memory.ring_length
-        origin_BK = start + self._origins
-        at = torch.remainder(origin_BK, length)
-        x = rings["features"][rows, at]
-        last, scale = rings["level"][rows, at].unbind(-1)
-        target_step = origin_BK[:, :, None] + self._ahead
-        span = torch.arange(self.chunk + self.horizon, device=self.device)
-        window_at = torch.remainder(start + span, length)
-        values = rings["level"][rows, window_at, 0]
-        masked = rings["features"][rows, window_at, MASKED] > 0
-        values = torch.where(masked, torch.full_like(values, float("nan")), values)
-        shifted = values.unfold(1, self.horizon, 1)[
-            :, 1 : self.chunk + 1
-        ]  # [B, K, H]: values at origin + 1 …
-        target = (shifted - last[:, :, None]) / scale[:, :, None]
-        arrived = (target_step <= step_now) & (origin_BK[:, :, None] >= restart)
-        target = torch.where(arrived, target, torch.full_like(target, float("nan")))
-        return x, target.clamp(-FINITE, FINITE).to(torch.float16)
+        start = (number - 1) * chunk - self.offset[slots]
+        steps_WB = start + np.arange(chunk + self.horizon)[:, None]  # the origins, then H steps more
+        places = torch.from_numpy(steps_WB % length + slots * length).to(self.device).view(-1)
+        features, level = rings["features"].view(-1, NUM_FEATURES), rings["level"].view(-1, 2)
+        x = level.new_zeros(chunk, NUM_FEATURES, used + -used % TILE)
+        own = features.index_select(0, places[: chunk * fresh]).view(chunk, fresh, NUM_FEATURES)
+        x[..., :fresh] = own.float().transpose(1, 2)
+        x[..., fresh:used] = self.pool_x[replayed].permute(1, 2, 0)
+        values, scale = level.index_select(0, places).view(-1, fresh, 2).unbind(2)
+        masked = features[:, MASKED].index_select(0, places).view(values.shape) > 0
+        ahead = torch.where(masked, float("nan"), values)[1:].unfold(0, self.horizon, 1).transpose(1, 2)
+        own = (ahead - values[:chunk, None]).div_(scale[:chunk, None]).clamp_(-FINITE, FINITE)
+        origins_KB = steps_WB[:chunk]
+        if (origins_KB[-1] + self.horizon > now).any():
+            arrived = (origins_KB[:, None] + self._ahead <= now) & (origins_KB >= since)[:, None]
+            own = torch.where(torch.from_numpy(arrived).to(self.device), own, float("nan"))
+        target = own.new_full((chunk, self.horizon, x.shape[2]), float("nan"))
+        target[..., :fresh] = own
+        target[..., fresh:used] = self.pool_target[replayed].permute(1, 2, 0)
+        return x, target
 
     def _keep(self, num_whole: int, live: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which complete rows go into the pool, and where: (rows, places)."""
@@ -203,17 +204,6 @@ class Chunks:
         last = {int(p): k for k, p in enumerate(places)}
         chosen = torch.tensor(sorted(last.values()), dtype=torch.int64)
         return rows[chosen].to(self.device), places[chosen].to(self.device)
-
-    def _tiled(self, x_BKF: Tensor, target_BKH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        missing = -x_BKF.shape[0] % TILE
-        x = torch.nn.functional.pad(x_BKF.float(), (0, 0, 0, 0, 0, missing))
-        target = torch.nn.functional.pad(
-            target_BKH.float(), (0, 0, 0, 0, 0, missing), value=float("nan")
-        ).transpose(0, 1)
-        valid = ~torch.isnan(target)
-        count = valid.sum().clamp(min=1)
-        target = torch.where(valid, target, torch.zeros_like(target)).contiguous()
-        return x.transpose(0, 1).contiguous(), target, valid.to(torch.float32) / count
 
     def save(self, num_slots: int) -> Iterator[tuple[str, Tensor]]:
         yield "chunks.pool_x", self.pool_x.cpu().clone()

@@ -1,6 +1,6 @@
-"""Per-series state in columns: one row per slot, many named fields, gathered and written back at once.
+"""Per-series state in columns: named fields of every slot, read and written for a wave at once.
 
-Letters: S slots, R rows of a wave (padded to whole tiles), W floats of a slab.
+Letters: S slots, P places (S and a tile more), R rows of a wave (padded to whole tiles), W floats of a slab.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ from dataclasses import dataclass, field
 
 import torch
 
-Tensor = torch.Tensor
+from forecasters.rows import TILE, Rows
 
-TILE = 64
-"""Rows per tile. BLAS kernels and vectorised `sigmoid` round differently for the last rows of a block than
-for its body, so every wave is padded to whole tiles: what a series gets then depends on its own numbers
-alone, and not on how many others share its wave."""
+Tensor = torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One named per-series quantity: trailing `shape`, `dtype`, and the `initial` value of a fresh slot.
 
-    `apart`: kept in a tensor of its own, for what is read and written by itself.
+    `apart`: kept in a tensor of its own, series first, for what is read as whole rows.
     """
 
     shape: tuple[int, ...] = ()
@@ -40,57 +37,73 @@ class Field:
         return self.dtype == torch.float32 and not self.apart
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The packed fields of the rows of a wave: `[*shape, R]` by name, each a view of `whole` `[W, R]`.
+
+    To be changed in place; whether that changes the state at once or with `Fields.put` is no promise.
+    """
+
+    whole: Tensor
+    columns: Mapping[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.columns[name]
+
+
 @dataclass(slots=True)
 class Fields:
-    """Growable tensors `[S + 1, *shape]` by name. The last row is the scratch row that padding points to.
+    """Growable tensors by name. The rows from S on belong to no series: padding reads and writes them.
 
-    `take` gathers rows (copies), `put` writes them back; a caller changes the copies in between. All float32
-    fields that are not `apart` are columns of one slab `[S + 1, W]`, so that both are one operation whatever
-    their number.
+    All float32 fields that are not `apart` are rows of one slab `[W, P]`, so that an operation on one number
+    of each series runs over memory that lies side by side, and a wave gathers them in one go, or none.
     """
 
     spec: Mapping[str, Field]
     device: torch.device
     capacity: int = 0
     data: dict[str, Tensor] = field(default_factory=dict)
-    _slab: Tensor = field(default_factory=lambda: torch.zeros(1, 0))
+    _slab: Tensor = field(default_factory=lambda: torch.zeros(0, 1))
     _packed: tuple[str, ...] = ()
+    _last: tuple[slice, Block] | None = None  # views of the slab, made once for waves that repeat
 
     def __post_init__(self) -> None:
         self._packed = tuple(name for name, f in self.spec.items() if f.packed)
-        self._bind(self._fresh_slab(1))
+        self._bind(self._fresh_slab(TILE))
         for name, f in self.spec.items():
             if not f.packed:
-                self.data[name] = self._fresh(f, 1)
+                self.data[name] = self._fresh(f, TILE)
 
     def _fresh(self, f: Field, rows: int) -> Tensor:
         return torch.full((rows, *f.shape), f.initial, dtype=f.dtype, device=self.device)
 
     def _fresh_slab(self, rows: int) -> Tensor:
-        parts = [self._fresh(self.spec[name], rows).view(rows, -1) for name in self._packed]
-        return torch.cat(parts, 1) if parts else torch.zeros(rows, 0, device=self.device)
+        parts = [self._fresh(self.spec[name], rows).view(rows, -1).t() for name in self._packed]
+        return torch.cat(parts).contiguous() if parts else torch.zeros(0, rows, device=self.device)
 
     def _bind(self, slab: Tensor) -> None:
+        """`data` of the packed fields: views `[P, *shape]` of the slab."""
         self._slab = slab
-        self.data.update(self._columns(slab))
+        self._last = None
+        for name, column in self._columns(slab).items():
+            self.data[name] = column.movedim(-1, 0)
 
     def _columns(self, slab: Tensor) -> dict[str, Tensor]:
         views, at = {}, 0
         for name in self._packed:
             f = self.spec[name]
-            column = slab[:, at : at + f.size]
-            views[name] = column[:, 0] if not f.shape else column.unflatten(1, f.shape)
+            views[name] = slab[at] if not f.shape else slab[at : at + f.size].unflatten(0, f.shape)
             at += f.size
         return views
 
     def grow(self, capacity: int) -> None:
         """Room for `capacity` slots; the rows that exist keep their values."""
-        slab = self._fresh_slab(capacity + 1)
-        slab[: self.capacity] = self._slab[: self.capacity]
+        slab = self._fresh_slab(capacity + TILE)
+        slab[:, : self.capacity] = self._slab[:, : self.capacity]
         self._bind(slab)
         for name, f in self.spec.items():
             if not f.packed:
-                grown = self._fresh(f, capacity + 1)
+                grown = self._fresh(f, capacity + TILE)
                 grown[: self.capacity] = self.data[name][: self.capacity]
                 self.data[name] = grown
         self.capacity = capacity
@@ -100,24 +113,35 @@ class Fields:
         for name, f in self.spec.items():
             self.data[name][rows] = f.initial
 
-    def take(self, rows: Tensor) -> dict[str, Tensor]:
-        """The packed fields of `rows`, as copies; each column lies whole in memory."""
-        block = self._slab.index_select(0, rows).t().contiguous()
-        views, at = {}, 0
-        for name in self._packed:
-            f = self.spec[name]
-            part = block[at] if not f.shape else block[at : at + f.size].t().unflatten(1, f.shape)
-            views[name] = part
-            at += f.size
-        return views
+    def take(self, rows: Rows) -> Block:
+        """The packed fields of `rows`, to be changed in place and given back to `put`."""
+        if rows.span is None:
+            whole = self._slab.index_select(1, rows.index)
+            return Block(whole, self._columns(whole))
+        if self._last is None or self._last[0] != rows.span:
+            whole = self._slab[:, rows.span]
+            self._last = rows.span, Block(whole, self._columns(whole))
+        return self._last[1]
 
-    def put(self, rows: Tensor, block: Mapping[str, Tensor]) -> None:
-        """Write back what `take` gave: every packed field."""
-        num = rows.numel()
-        parts = [block[name].reshape(num, -1) for name in self._packed]
-        self._slab.index_copy_(0, rows, torch.cat(parts, 1))
+    def put(self, rows: Rows, block: Block) -> None:
+        """Write back what `take` gave."""
+        if rows.span is None:
+            self._slab.index_copy_(1, rows.index, block.whole)
+
+    def read(self, name: str, rows: Rows) -> Tensor:
+        """One field that is `apart`, `[R, *shape]`; only to be read."""
+        data = self.data[name]
+        return data.index_select(0, rows.index) if rows.span is None else data[rows.span]
+
+    def write(self, name: str, rows: Rows, values: Tensor) -> None:
+        """The reverse of `read`."""
+        if rows.span is None:
+            self.data[name].index_copy_(0, rows.index, values)
+        else:
+            self.data[name][rows.span].copy_(values)
 
     def __getitem__(self, name: str) -> Tensor:
+        """`[P, *shape]`."""
         return self.data[name]
 
     def bytes_per_series(self) -> int:
@@ -144,11 +168,3 @@ class Fields:
 
 def _size(dtype: torch.dtype) -> int:
     return torch.empty((), dtype=dtype).element_size()
-
-
-def padded(rows: Tensor, scratch: int) -> Tensor:
-    """`rows` followed by the scratch row up to a whole number of tiles."""
-    missing = -rows.numel() % TILE
-    if not missing:
-        return rows
-    return torch.cat([rows, rows.new_full((missing,), scratch)])

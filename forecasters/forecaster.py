@@ -37,7 +37,7 @@ class Forecaster:
         """Pass over steps without a reading, of which no forecast is asked for."""
 
     def forecast(self, wave: Wave) -> Tensor:
-        """Departures `[R, H]` from the last value. Changes nothing."""
+        """Departures `[H, R]` from the last value. Changes nothing."""
         raise NotImplementedError
 
     def learn(self, batch: Batch) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 
 from forecasters.fields import Field, Fields
+from forecasters.rows import Rows
 
 Tensor = torch.Tensor
 
@@ -44,22 +45,31 @@ class Intervals:
             device,
         )
         gains = [FAST_GAIN if h < SLOW_FROM_STEP else SLOW_GAIN for h in scored]
-        self._gain = torch.tensor(gains, device=device)
+        self._one, self._prior = torch.tensor(1.0), torch.tensor(PRIOR_ERRORS)
+        self._winsor, self._first = torch.tensor(WINSOR), torch.tensor(FIRST_FACTOR)
+        self._gain = torch.tensor(gains, device=device)[:, None]
+        self._rest = -self.miss_rate * self._gain  # what a hit moves
 
-    def learn(self, rows: Tensor, error_REQ: Tensor, half_REQ: Tensor, valid_RQ: Tensor) -> None:
-        """error: absolute, in units of the scale at issue; half: the half-width issued with that forecast."""
+    def learn(
+        self, rows: Rows, error_EQR: Tensor, half_EQR: Tensor, valid_QR: Tensor, *, all_valid: bool
+    ) -> Tensor:
+        """error: absolute, in units of the scale at issue; half: the half-width issued with that forecast.
+        Returns the misses `[E, Q, R]`, true or false whether judged or not."""
         b = self.fields.take(rows)
-        b["judged"] = b["judged"] + valid_RQ.to(torch.float32)
-        rate = (1.0 / (b["judged"] + PRIOR_ERRORS)).clamp(min=ERROR_RATE)[:, None, :]
-        valid = valid_RQ[:, None, :]
-        bounded = torch.minimum(error_REQ, WINSOR * b["error"])
-        b["error"] = torch.where(valid, b["error"] + rate * (bounded - b["error"]), b["error"])
-        miss = (error_REQ > half_REQ).to(torch.float32)
-        move = self._gain * (miss - self.miss_rate)
-        b["log_factor"] = torch.where(valid, b["log_factor"] + move, b["log_factor"])
+        error, factor, judged = b["error"], b["log_factor"], b["judged"]
+        judged.add_(self._one if all_valid else valid_QR)
+        rate = (judged + self._prior).reciprocal_().clamp_(min=ERROR_RATE)
+        missed = error_EQR > half_EQR
+        move = torch.addcmul(self._rest, missed, self._gain)
+        change = torch.minimum(error_EQR, error * self._winsor).sub_(error).mul_(rate)
+        if not all_valid:
+            change, move = (torch.where(valid_QR, t, 0.0) for t in (change, move))
+        error.add_(change)
+        factor.add_(move)
         self.fields.put(rows, b)
+        return missed
 
-    def half_width(self, rows: Tensor) -> Tensor:
-        """`[R, E, Q]` for forecasts issued now."""
-        error = self.fields["error"].index_select(0, rows)
-        return error * FIRST_FACTOR * torch.exp(self.fields["log_factor"].index_select(0, rows))
+    def half_width(self, rows: Rows) -> Tensor:
+        """`[E, Q, R]` for forecasts issued now."""
+        b = self.fields.take(rows)
+        return torch.exp(b["log_factor"]).mul_(b["error"]).mul_(self._first)

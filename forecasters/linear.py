@@ -49,18 +49,19 @@ class Linear(Forecaster):
 
     def observe(self, wave: Wave) -> None:
         """Learn from the targets that arrived, then prepare the gain of this origin."""
-        rows = wave.rows
-        w_RHF = self.fields["weights"].index_select(0, rows)
-        shape = (*wave.past_RH.shape, -1)
+        path = wave.path
+        assert path is not None
+        dep_RH, valid_RH, places_RH = (t.t().contiguous() for t in (path.dep, path.valid, path.places))
+        w_RHF = self.fields.read("weights", wave.rows)
         x_RHF, k_RHF = (
-            ring.view(-1, ring.shape[-1]).index_select(0, wave.past_RH.view(-1)).view(shape).to(torch.float32)
+            ring.view(-1, ring.shape[-1]).index_select(0, places_RH.view(-1)).view(*dep_RH.shape, -1).float()
             for ring in (self.memory.rings["features"], self.fields["gains"])
         )
         x_RHF = x_RHF[..., LINEAR_FEATURES]
-        error = wave.dep_RH.clamp(-CLIP, CLIP) - (w_RHF * x_RHF).sum(2)
-        error = torch.where(wave.valid_RH, error, torch.zeros_like(error))
-        w_RHF.addcmul_(k_RHF, error[:, :, None])
-        self.fields["weights"].index_copy_(0, rows, w_RHF)
+        error = dep_RH.clamp_(-CLIP, CLIP) - (w_RHF * x_RHF).sum(2)
+        if not wave.all_valid:
+            error = torch.where(valid_RH, error, 0.0)
+        self.fields.write("weights", wave.rows, w_RHF.addcmul(k_RHF, error[:, :, None]))
         self._gain(wave)
 
     def hold(self, held: Held) -> None:
@@ -68,22 +69,25 @@ class Linear(Forecaster):
         self.fields["gains"].view(-1, NUM).index_fill_(0, held.place_P, 0.0)
 
     def _gain(self, wave: Wave) -> None:
-        rows = wave.rows
-        x = wave.x_RF[:, LINEAR_FEATURES]
-        p = self.fields["covariance"].index_select(0, rows)
+        x = wave.x_FR[LINEAR_FEATURES].t().contiguous()
+        p = self.fields.read("covariance", wave.rows)
         u = torch.bmm(p, x[:, :, None])
         denominator = self.forgetting + (u[:, :, 0] * x).sum(1)
-        seen = wave.seen.to(torch.float32)
-        k = u[:, :, 0] / denominator[:, None] * seen[:, None]
-        p.baddbmm_(k[:, :, None], u.transpose(1, 2), alpha=-1.0)
+        k = u[:, :, 0] / denominator[:, None]
+        if wave.seen is not None:
+            k = k * wave.seen.to(torch.float32)[:, None]
+        p = p.baddbmm(k[:, :, None], u.transpose(1, 2), alpha=-1.0)
         # forgetting inflates directions that are never excited; none may exceed the prior
         diagonal = torch.diagonal(p, dim1=1, dim2=2)
-        lift = torch.where(wave.seen, 1.0 / self.forgetting, 1.0)[:, None].expand(-1, NUM)
+        if wave.seen is None:
+            lift = diagonal.new_full((), 1.0 / self.forgetting)
+        else:
+            lift = torch.where(wave.seen, 1.0 / self.forgetting, 1.0)[:, None]
         s = torch.sqrt(torch.minimum(lift, self.prior / diagonal.clamp(min=1e-12)))
         p.mul_(s[:, :, None]).mul_(s[:, None, :])
-        self.fields["covariance"].index_copy_(0, rows, p)
+        self.fields.write("covariance", wave.rows, p)
         self.fields["gains"].view(-1, NUM).index_copy_(0, wave.place_R, k.to(torch.float16))
 
     def forecast(self, wave: Wave) -> Tensor:
-        w_RHF = self.fields["weights"].index_select(0, wave.rows)
-        return torch.bmm(w_RHF, wave.x_RF[:, LINEAR_FEATURES, None]).squeeze(2)
+        w_RHF = self.fields.read("weights", wave.rows)
+        return torch.bmm(w_RHF, wave.x_FR[LINEAR_FEATURES].t().contiguous()[:, :, None]).squeeze(2).t()

@@ -3,12 +3,11 @@
 All values are kept relative to `origin`, the series' first value, so that float32 suffices for a counter at
 1e9 that moves by 1. Everything a forecaster sees is in units of the series' scale.
 
-Letters: S slots, R rows, F features, H horizon, L ring length.
+Letters: S slots, R rows, F features, H horizon, Q scored steps, L ring length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +16,13 @@ import numpy.typing as npt
 import torch
 
 from forecasters import scaling, season
-from forecasters.fields import TILE, Field, Fields
-from forecasters.timetable import Arrival, Stretch, Timetable
+from forecasters.fields import Block, Field, Fields
+from forecasters.rows import TILE, Rows
+from forecasters.steps import scored_steps
+from forecasters.timetable import Arrival, Place, Stretch, Timetable
 
 Tensor = torch.Tensor
+Ints = npt.NDArray[np.int64]
 
 NUM_LAGS = 4
 PROFILE_LEADS = 13
@@ -28,46 +30,49 @@ CLIP = 8.0
 """Features are clipped to this many scales: a neighbour's spike must not own the shared weights."""
 
 MASKED, HAS_SEASON = 0, 1
-LAGS = slice(2, 6)
-AVERAGES = slice(6, 8)
-PROFILE = slice(8, 22)
-YESTERDAY = slice(22, 30)
+NEAR_FEATURES = slice(2, 8)
+"""Departures from the last four values and from two averages."""
+FAR_FEATURES = slice(8, 30)
+"""Departure from the profile and its moves at 13 leads; from the season ago, and its moves at 7 of them."""
 BIAS = 30
 NUM_FEATURES = 31
 NET_FEATURES = slice(0, 30)
 """All but the constant one: every layer has a bias of its own."""
 LINEAR_FEATURES = slice(2, 31)
+NEAR = slice(0, NUM_LAGS + 2)
+"""Lags and averages in the slab of `Memory.core`."""
 
 
-def leads(count: int, horizon: int, steps_R: Tensor) -> Tensor:
-    """`count` leads `[R, count]` in whole steps: 1, then evenly to min(horizon, season - 1)."""
-    last = torch.clamp(steps_R - 1.0, min=1.0, max=float(horizon))[:, None]
-    share = torch.arange(count, device=steps_R.device, dtype=torch.float32)[None, :] / (count - 1)
-    return torch.round(1.0 + share * (last - 1.0))
+def leads(horizon: int, steps: Tensor | float) -> Tensor:
+    """Leads in whole steps: 1, then evenly to min(horizon, season - 1); `[13, *steps.shape]`."""
+    last = torch.clamp(torch.as_tensor(steps) - 1.0, min=1.0, max=float(horizon))
+    share = torch.arange(PROFILE_LEADS, device=last.device, dtype=torch.float32) / (PROFILE_LEADS - 1)
+    return torch.round(1.0 + share.view(-1, *[1] * last.dim()) * (last - 1.0))
 
 
 @dataclass(slots=True)
 class Wave:
-    """One reading of each of R series, as the forecasters see it. Rows beyond `num_rows` are padding.
+    """One reading of each of R series, as the forecasters see it. Rows beyond `rows.num` are padding.
 
-    dep_RH: what happened, in units of the scale at issue: (value - last at issue) / scale at issue for the
-    forecasts made h steps ago; valid_RH says where that is a target; past_RH: their places in the rings,
-    flattened to `[(S + 1) · L]`; place_R: that of this reading. x_RF: features after this reading.
-    season_offset: value less that of a season ago, in units of scale; ago_RH: what the season before did
-    next, where some forecaster asks for it. departure: value less the slow average before it, in units of the
-    series, as `base`.
+    dep_QR: what happened, in units of the scale at issue: (value - last at issue) / scale at issue for the
+    forecasts made a scored step ago; past_QR: their places in the rings, flattened to `[P · L]`; valid_QR
+    says where that is a target, all_valid whether everywhere, and of a forecast that was made. path: the
+    same for every step, where some forecaster asks for it. place_R: of this reading in the rings. x_FR:
+    features after this reading. season_offset: value less that of a season ago, in units of scale; ago_HR:
+    what the season before did next, where some forecaster asks for it. departure: value less the slow average
+    before it, in units of the series, as `base`.
     """
 
-    rows: Tensor
-    num_rows: int
+    rows: Rows
     arrival: Arrival
-    step: Tensor
-    seen: Tensor
-    dep_RH: Tensor
-    valid_RH: Tensor
-    past_RH: Tensor
+    seen: Tensor | None  # None: all of them
+    dep_QR: Tensor
+    valid_QR: Tensor
+    past_QR: Tensor
+    all_valid: bool
+    path: Path | None
     place_R: Tensor
-    x_RF: Tensor
+    x_FR: Tensor
     base: Tensor  # float64, the last value itself
     last: Tensor
     scale: Tensor
@@ -76,7 +81,7 @@ class Wave:
     highest: Tensor
     season_steps: Tensor
     season_offset: Tensor
-    ago_RH: Tensor
+    ago_HR: Tensor
     departure: Tensor
 
 
@@ -84,25 +89,37 @@ class Wave:
 class Held:
     """Steps without a reading, P of N series, as the forecasters see them; in the order of `Stretch`.
 
-    rows: slots of the N series; place_P: places in the rings of those steps that are not overwritten by later
-    ones; x_PF: features after each step, then a tile of padding. Rows are padded to whole tiles.
+    rows: of the N series; place_P: places in the rings of those steps that are not overwritten by later ones;
+    x_FP: features after each step, then a tile of padding.
     """
 
-    rows: Tensor
+    rows: Rows
     stretch: Stretch
     place_P: Tensor
-    x_PF: Tensor
+    x_FP: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Departures of every step, whether they are targets, their places in the rings; all `[H, R]`."""
+
+    dep: Tensor
+    valid: Tensor
+    places: Tensor
 
 
 class Memory:
     """The columns above for all slots, and how one wave changes them."""
 
-    def __init__(self, horizon: int, ring_length: int, device: torch.device, *, needs_ago: bool) -> None:
-        """needs_ago: whether some forecaster reads `Wave.ago_RH`."""
+    def __init__(
+        self, horizon: int, ring_length: int, device: torch.device, *, needs_ago: bool, needs_path: bool
+    ) -> None:
+        """needs_ago, needs_path: whether some forecaster reads `Wave.ago_HR` and `Wave.path`."""
         self.horizon = horizon
         self.ring_length = ring_length
         self.device = device
         self.needs_ago = needs_ago
+        self.needs_path = needs_path
         core = {
             "lags": Field((NUM_LAGS,)),
             "averages": Field((2,)),
@@ -119,98 +136,113 @@ class Memory:
         self.timetable = Timetable()
         self.core = Fields(core, device)
         self.rings = Fields(rings, device)
-        self._ages = torch.arange(1, horizon + 1, device=device)
-        self._path = self._ages.to(torch.float32)
+        scored = scored_steps(horizon)
+        self._steps = np.arange(1, horizon + 1) if needs_path else np.array(scored)
+        self._ages = torch.from_numpy(self._steps).to(device)[:, None]
+        self._scored_at = torch.tensor(scored, device=device) - 1 if needs_path else None
+        self._path = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)[:, None]
+        self._zero, self._length = torch.tensor(0), torch.tensor(ring_length)
+        self._true = torch.ones((), dtype=torch.bool, device=device)
+        self._plan_leads()
+
+    def _plan_leads(self) -> None:
+        """Leads where every season is longer than the horizon: each distinct one is looked up once."""
+        wanted = leads(self.horizon, float(self.horizon + 1))
+        distinct = self._path.flatten().cpu() if self.needs_ago else torch.unique(wanted)
+        place = torch.searchsorted(distinct, wanted) + 1  # after the lead 0
+        self._leads = torch.cat([distinct.new_zeros(1), distinct])[:, None].to(self.device)
+        self._far_at = self._far_places(place, self._leads.shape[0])
+        each = torch.arange(1, PROFILE_LEADS + 1)
+        self._far_at_each = self._far_places(
+            each, 1 + PROFILE_LEADS + (self.horizon if self.needs_ago else 0)
+        )
+
+    def _far_places(self, place: Tensor, count: int) -> Tensor:
+        """Where the features of PROFILE and YESTERDAY stand in the flattened answer `[2 · N]`."""
+        now = torch.zeros(1, dtype=torch.int64)
+        return torch.cat([now, place, count + now, count + place[::2]]).to(self.device)
 
     def observe(
-        self, slots: npt.NDArray[np.int64], time_ms: npt.NDArray[np.int64], values: npt.NDArray[np.float64],
-        seen: npt.NDArray[np.bool_],
-    ) -> Wave:  # fmt: skip
-        """Take one reading per slot in: first what it says about the past, then the new state.
+        self, rows: Rows, time_ms: Ints, values: npt.NDArray[np.float64], seen: npt.NDArray[np.bool_]
+    ) -> Wave:
+        """Take one reading per row in: first what it says about the past, then the new state.
 
         values: finite where `seen`. Everything that the device needs goes there here, once a wave.
         """
-        a = self.timetable.arrive(slots, time_ms, values, seen)
-        season_place = a.rows_of_season(3 * season.BINS)
-        rows, place, since, step, bin_place, profile_place = self._send(
-            np.int64,
-            (slots, self.core.capacity), (a.step % self.ring_length, 0), (a.since, -1), (a.step, 0),
-            (season_place[0], self.core.capacity * 3 * season.BINS),
-            (season_place[1], self.core.capacity * 3 * season.BINS),
+        a = self.timetable.arrive(rows, time_ms, values, seen)
+        length, bins, at = self.ring_length, 3 * season.BINS, a.place
+        (place, first), season_places = self._send(
+            rows, np.int64, (a.step % length, 0), (rows.slots * length, rows.scratch * length),
+            (rows.slots * bins + at.at, rows.scratch * bins),
+            (rows.slots * bins + 2 * season.BINS + at.at_profile, rows.scratch * bins),
+        ).split(2)  # fmt: skip
+        numbers = self._send(
+            rows, np.float32, (values - a.origin, 0), (at.season_steps, season.BINS), (a.spread_weight, 0),
+            (a.fast_rate, 0), (a.slow_rate, 0), (a.bin_share, 0), (a.profile_rate, 0),
         )  # fmt: skip
-        y, season_steps, spread_weight, fast, slow, bin_share, profile_rate = self._send(
-            np.float32,
-            (values - a.origin, 0), (a.season_steps, season.BINS), (a.spread_weight, 0), (a.fast_rate, 0),
-            (a.slow_rate, 0), (a.bin_share, 0), (a.profile_rate, 0),
-        )  # fmt: skip
-        (origin,) = self._send(np.float64, (a.origin, 0))
-        seen_R, unjudged, known = self._send(
-            np.bool_, (seen, False), (a.good < scaling.UNJUDGED, True), (a.knows_season, False)
-        )
+        y, season_steps, spread_weight = numbers[:3].unbind(0)
+        (origin,) = self._send(rows, np.float64, (a.origin, 0))
+        seen_R = None if a.all_seen else self._send(rows, np.bool_, (seen, False))[0]
 
         b = self.core.take(rows)
-        if not seen.all():
-            y = torch.where(seen_R, y, b["lags"][:, 0])
+        lags, averages = b["lags"], b["averages"]
+        if seen_R is not None:
+            y = torch.where(seen_R, y, lags[0])
         base = origin + y
-        dep_RH, valid_RH, past_RH = self._arrived(rows, place, since, y, seen_R)
-        if a.restarted.any():
-            (restarted,) = self._send(np.bool_, (a.restarted, False))
-            b["lags"] = torch.where(restarted[:, None], y[:, None], b["lags"])
-        # the first value is the origin: it is 0, as are the averages that it meets
-        departure = y - b["averages"][:, 1]
+        dep, valid, past, all_valid = self._arrived(a, place, first, y)
+        if a.restarted is not None:
+            (restarted,) = self._send(rows, np.bool_, (a.restarted, False))
+            lags.copy_(torch.where(restarted, y, lags))
+        unjudged, departure = a.good < scaling.UNJUDGED, y - averages[1]
         scaling.update(
-            b, departure, y - b["lags"][:, 0], spread_weight,
-            unjudged if (a.good < scaling.UNJUDGED).any() else None,
+            b, departure, y - lags[0], spread_weight,
+            self._send(rows, np.bool_, (unjudged, True))[0] if unjudged.any() else None,
         )  # fmt: skip
-        b["averages"] = torch.addcmul(b["averages"], torch.stack([fast, slow], 1), y[:, None] - b["averages"])
-        self._forget(slots, a.forgotten)
-        season.observe(
-            self.core,
-            torch.stack([bin_place, profile_place], 1),
-            torch.stack([bin_share, profile_rate], 1),
-            y,
-        )
+        # the first value is the origin: it is 0, as are the averages that it meets
+        averages.addcmul_(numbers[3:5], y - averages)
+        self._forget(rows.slots, a.forgotten)
+        season.observe(self.core, season_places, numbers[5:7], y, all_seen=a.all_seen)
         level = base.to(torch.float32)
-        scale = scaling.scale(b, level)
-        x16, ago_RH, offset = self._features(b, rows, y, seen_R, scale, known, season_steps, a)
-        b["lags"] = torch.cat([y[:, None], b["lags"][:, :-1]], 1)
-        b["lowest"] = torch.minimum(b["lowest"], torch.where(seen_R, y, float("inf")))
-        b["highest"] = torch.maximum(b["highest"], torch.where(seen_R, y, float("-inf")))
+        scale, naive_error = scaling.scales(b, level)
+        x16, ago_HR, offset = self._features(rows, at, b.whole[NEAR], y, seen_R, scale, season_steps)
+        lags[1:].copy_(lags[:-1].clone())
+        lags[0].copy_(y)
+        self._widen(b, y, seen_R)
         self.core.put(rows, b)
-        place_R = rows * self.ring_length + place
-        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_R, x16)
+        place_R = first + place
+        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_R, x16.t())
         self.rings["level"].view(-1, 2).index_copy_(0, place_R, torch.stack([y, scale], 1))
+        scored = self._scored_at
         return Wave(
-            rows=rows, num_rows=slots.size, arrival=a, step=step, seen=seen_R,
-            dep_RH=dep_RH, valid_RH=valid_RH, past_RH=past_RH, place_R=place_R,
+            rows=rows, arrival=a, seen=seen_R, all_valid=all_valid,
+            dep_QR=dep if scored is None else dep.index_select(0, scored),
+            valid_QR=valid if scored is None else valid.index_select(0, scored),
+            past_QR=past if scored is None else past.index_select(0, scored),
+            path=Path(dep, valid, past) if self.needs_path else None, place_R=place_R,
             # stored as float16, so computed from float16: a resumed run sees what the first run saw
-            x_RF=x16.to(torch.float32), base=base, last=y, scale=scale,
-            naive_error=scaling.naive_error(b, level), lowest=b["lowest"],
-            highest=b["highest"], season_steps=season_steps, season_offset=offset, ago_RH=ago_RH,
+            x_FR=x16.to(torch.float32), base=base, last=y, scale=scale, naive_error=naive_error,
+            lowest=b["lowest"], highest=b["highest"],
+            season_steps=season_steps, season_offset=offset, ago_HR=ago_HR,
             departure=departure,
         )  # fmt: skip
 
-    def hold(self, slots: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Held:
+    def hold(self, slots: Ints, counts: Ints) -> Held:
         """Take steps without a reading, `counts` [N] of each slot, the largest number first: the last value
         holds. All else that is known of a series stays as it is."""
         a = self.timetable.hold(slots, counts)
-        (rows, count), (rows_P, nth) = (
-            self._send(np.int64, (slots, self.core.capacity), (counts, 0)),
-            self._send(np.int64, (a.slots, self.core.capacity), (a.nth, 1)),
+        rows, steps = (Rows(s, 0, self.core.capacity, self.device) for s in (slots, a.slots))
+        nth, count = self._send(steps, np.int64, (a.nth, 1))[0], self._send(rows, np.int64, (counts, 0))[0]
+        season_steps = self._send(steps, np.float32, (a.place.season_steps, season.BINS))[0]
+        (origin,) = self._send(steps, np.float64, (a.origin, 0))
+        b = self.core.take(steps)
+        y = b["lags"][0]
+        scale, _ = scaling.scales(b, (origin + y).to(torch.float32))
+        near = torch.cat([_shifted(b["lags"], nth - 1), b["averages"]])
+        x16, _, _ = self._features(
+            steps, a.place, near, y, torch.zeros_like(y, dtype=torch.bool), scale, season_steps, a.empty
         )
-        season_steps, (origin,) = (
-            self._send(np.float32, (a.season_steps, season.BINS))[0],
-            self._send(np.float64, (a.origin, 0)),
-        )
-        (known,) = self._send(np.bool_, (a.knows_season, False))
-        b = self.core.take(rows_P)
-        y = b["lags"][:, 0]
-        base = origin + y
-        scale = scaling.scale(b, base.to(torch.float32))
-        b["lags"] = _shifted(b["lags"], nth - 1)
-        x16, _, _ = self._features(b, rows_P, y, torch.zeros_like(known), scale, known, season_steps, a)
         core = self.core.take(rows)
-        core["lags"] = _shifted(core["lags"], count)
+        core["lags"].copy_(_shifted(core["lags"], count))
         self.core.put(rows, core)
         self._forget(slots, a.forgotten)
         kept = np.flatnonzero(a.left < self.ring_length)  # later steps take the places of earlier ones
@@ -218,85 +250,109 @@ class Memory:
             torch.from_numpy(column).to(self.device)
             for column in (a.slots[kept] * self.ring_length + a.step[kept] % self.ring_length, kept)
         )
-        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_P, x16[kept_P])
+        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_P, x16.t()[kept_P])
         self.rings["level"].view(-1, 2).index_copy_(0, place_P, torch.stack([y, scale], 1)[kept_P])
-        x = torch.nn.functional.pad(x16.to(torch.float32), (0, 0, 0, TILE))
-        return Held(rows=rows, stretch=a, place_P=place_P, x_PF=x)
+        x = torch.nn.functional.pad(x16.to(torch.float32), (0, TILE))
+        return Held(rows=rows, stretch=a, place_P=place_P, x_FP=x)
 
-    def _forget(
-        self, slots: npt.NDArray[np.int64], forgotten: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-    ) -> None:
+    def _forget(self, slots: Ints, forgotten: tuple[Ints, Ints]) -> None:
         rows, bins = forgotten
         if rows.size:
             gone = (slots[rows], bins)
             season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
 
     def _arrived(
-        self, rows: Tensor, place: Tensor, since: Tensor, y: Tensor, seen: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        ring_RH = place[:, None] - self._ages
-        ring_RH = torch.where(ring_RH < 0, ring_RH + self.ring_length, ring_RH)
-        past_RH = ring_RH + rows[:, None] * self.ring_length
-        level = self.rings["level"].view(-1, 2).index_select(0, past_RH.view(-1)).view(*past_RH.shape, 2)
-        valid = (since[:, None] >= self._ages) & seen[:, None]
-        dep = torch.where(valid, (y[:, None] - level[..., 0]) / level[..., 1], 0.0)
-        return dep, valid, past_RH
+        self, a: Arrival, place: Tensor, first: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, bool]:
+        """(departures, targets or not, places in the rings) of the steps that are asked for; all targets?"""
+        past = place - self._ages
+        past.add_((past < self._zero) * self._length).add_(first)
+        level = self.rings["level"].view(-1, 2).index_select(0, past.view(-1)).view(*past.shape, 2)
+        dep = (y - level[..., 0]).div_(level[..., 1])
+        all_valid = a.all_seen and a.unbroken >= self.horizon
+        if all_valid:
+            return dep, self._true.expand(past.shape), past, True
+        judged = (a.since >= self._steps[:, None]) & a.seen
+        valid = self._send(a.rows, np.bool_, *((row, False) for row in judged))
+        return torch.where(valid, dep, 0.0), valid, past, False
 
-    def _send(self, dtype: Any, *columns: tuple[npt.NDArray[Any], float]) -> tuple[Tensor, ...]:
-        """Host columns of one type to the device in one go; each with what fills it up to whole tiles."""
-        num = columns[0][0].size
-        block = np.empty((len(columns), num + -num % TILE), dtype)
+    def _send(self, rows: Rows, dtype: Any, *columns: tuple[npt.NDArray[Any], float]) -> Tensor:
+        """Host columns as one type `[C, R]` to the device in one go; each with what fills it up to R."""
+        block = np.empty((len(columns), rows.padded), dtype)
         for row, (column, filling) in zip(block, columns, strict=True):
-            row[:num] = column
-            row[num:] = filling
-        return torch.from_numpy(block).to(self.device, non_blocking=True).unbind(0)
+            row[: rows.num] = column
+            row[rows.num :] = filling
+        return torch.from_numpy(block).to(self.device, non_blocking=True)
+
+    @staticmethod
+    def _widen(b: Block, y: Tensor, seen: Tensor | None) -> None:
+        """The observed range takes this reading in."""
+        low, high = b["lowest"], b["highest"]
+        torch.minimum(low, y if seen is None else torch.where(seen, y, float("inf")), out=low)
+        torch.maximum(high, y if seen is None else torch.where(seen, y, float("-inf")), out=high)
 
     def _features(
-        self, b: Mapping[str, Tensor], rows: Tensor, y: Tensor, seen: Tensor, scale: Tensor, known: Tensor,
-        season_steps: Tensor, a: Arrival | Stretch,
+        self, rows: Rows, at: Place, near: Tensor, y: Tensor, seen: Tensor | None, scale: Tensor,
+        season_steps: Tensor, empty: Ints | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """(features `[R, F]` float16, ago_RH, season offset); lags are those before this reading."""
-        near = torch.cat([y[:, None] - b["lags"], y[:, None] - b["averages"]], 1)
-        near = near.div_(scale[:, None]).clamp_(-CLIP, CLIP)
-        flags = torch.stack([~seen, known], 1).to(torch.float32)
-        bias = torch.ones_like(flags[:, :1])
-        if not a.knows_season.any():
-            none = y.new_zeros(y.shape[0], BIAS - PROFILE.start)
-            x = torch.cat([flags, near, none, bias], 1).to(torch.float16)
-            return x, y.new_zeros(y.shape[0], self.horizon), torch.zeros_like(y)
-        bins, now, age = self._send(
-            np.int64,
-            (a.bins, season.BINS),
-            (a.now % (2 * a.bins), 0),
-            (np.minimum(a.now, 3 * season.BINS), 0),
-        )
-        width, phase = self._send(np.float32, (a.width, 1), (a.phase, 0))
-        calendar = season.Calendar(width=width, bins=bins, now=now, age=age, phase=phase)
-        if a.newest is not None:
-            (calendar.empty,) = self._send(np.int64, (a.now - a.newest, 0))
-        ahead = leads(PROFILE_LEADS, self.horizon, season_steps)
-        wanted = [torch.zeros_like(ahead[:, :1]), ahead]
+        """(features `[F, R]` float16, ago_HR, season offset). near: lags before this reading, and averages;
+        empty: as in `Stretch`."""
+        x = y.new_empty(NUM_FEATURES, y.shape[0])
+        x[BIAS] = 1.0
+        x[MASKED] = 0.0 if seen is None else ~seen
+        torch.sub(y, near, out=x[NEAR_FEATURES]).div_(scale)
+        knows = at.knows_season
+        if not knows.any():
+            x[NEAR_FEATURES].clamp_(-CLIP, CLIP)
+            x[HAS_SEASON] = 0.0
+            x[FAR_FEATURES] = 0.0
+            nothing = y.new_zeros(())
+            return x.to(torch.float16), nothing.expand(self.horizon, y.shape[0]), nothing.expand(y.shape)
+        table, far_at = self._look_ahead(rows, at, y, season_steps, empty)
+        ahead = table - table[:, :1]
+        torch.sub(y, table[:, 0], out=ahead[:, 0])
+        ahead.div_(scale)
+        if knows.all():
+            x[HAS_SEASON] = 1.0
+        else:
+            (known,) = self._send(rows, np.bool_, (knows, False))
+            x[HAS_SEASON] = known
+            ahead = torch.where(known, ahead, 0.0)
+        ago_HR, offset = ahead[1, ahead.shape[1] - self.horizon :], ahead[1, 0]
+        torch.index_select(ahead.flatten(0, 1), 0, far_at, out=x[FAR_FEATURES])
+        x[NEAR_FEATURES.start : FAR_FEATURES.stop].clamp_(-CLIP, CLIP)
+        return x.to(torch.float16), ago_HR, offset
+
+    def _look_ahead(
+        self, rows: Rows, at: Place, y: Tensor, season_steps: Tensor, empty: Ints | None
+    ) -> tuple[Tensor, Tensor]:
+        """(profile and season ago `[2, N, R]`, where the features stand); lead 0 first, the path last."""
+        phase, width, bins, *more = self._send(
+            rows, np.float32, (at.phase, 0), (at.width, 1), (at.bins, season.BINS),
+            (at.at_profile, 0), (at.at, 0), (at.bins, season.BINS), (2 * at.bins, 2 * season.BINS),
+        )  # fmt: skip
+        size = 3 * season.BINS
+        start = self._send(
+            rows, np.int64, (rows.slots * size + 2 * season.BINS, 0), (rows.slots * size, 0)
+        )  # fmt: skip
+        origin, length = torch.stack(more[:2]), torch.stack(more[2:])
+        origin[1].sub_(bins)
+        calendar = season.Calendar(
+            phase=phase, width=width, bins=bins, origin=origin[:, None], length=length[:, None],
+            start=start[:, None],
+        )  # fmt: skip
+        if empty is not None:
+            (calendar.empty,) = self._send(rows, np.float32, (empty, 0))
+        short = (at.season_steps <= self.horizon) & at.knows_season
+        if not short.any():
+            return season.look_ahead(self.core, calendar, self._leads, y), self._far_at
+        wanted = [torch.zeros_like(y)[None], leads(self.horizon, season_steps)]
         if self.needs_ago:  # beyond a season: the same season again
-            wanted.append(torch.remainder(self._path, season_steps[:, None]))
-        profile, ago = season.look_ahead(self.core, rows, calendar, torch.cat(wanted, 1), y)
-        profile_now, ago_now = profile[:, :1], ago[:, :1]
-        far = torch.cat(
-            [
-                y[:, None] - profile_now,
-                profile[:, 1 : 1 + PROFILE_LEADS] - profile_now,
-                y[:, None] - ago_now,
-                ago[:, 1 : 1 + PROFILE_LEADS : 2] - ago_now,
-            ],
-            1,
-        )
-        far = torch.where(known[:, None], far.div_(scale[:, None]).clamp_(-CLIP, CLIP), 0.0)
-        ago_RH = (ago[:, 1 + PROFILE_LEADS :] - ago_now) / scale[:, None]
-        ago_RH = torch.where(known[:, None], ago_RH, 0.0)
-        offset = torch.where(known, (y - ago_now[:, 0]) / scale, 0.0)
-        return torch.cat([flags, near, far, bias], 1).to(torch.float16), ago_RH, offset
+            wanted.append(torch.remainder(self._path, season_steps))
+        return season.look_ahead(self.core, calendar, torch.cat(wanted), y), self._far_at_each
 
 
 def _shifted(lags: Tensor, steps: Tensor) -> Tensor:
-    """`lags` `[R, 4]` after so many steps `[R]` at which the last value held."""
-    at = torch.arange(NUM_LAGS, device=lags.device) - steps[:, None]
-    return lags.gather(1, at.clamp_(min=0))
+    """`lags` `[4, R]` after so many steps `[R]` at which the last value held."""
+    at = torch.arange(NUM_LAGS, device=lags.device)[:, None] - steps
+    return lags.gather(0, at.clamp_(min=0))

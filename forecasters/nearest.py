@@ -6,21 +6,24 @@ All series of a shard share a network's weights, and what is right for one may b
 to be drawn back to its season's profile, a slow temperature is to follow that profile's change. Seven bad
 neighbours cost the others 15 to 20 % at one step so, however losses were weighed, and nearly all of it lay in
 two of the inputs. So the first step is forecast by recursive least squares with forgetting (Haykin, Adaptive
-Filter Theory, 4th ed., table 9.1) on the network's correction and those inputs.
+Filter Theory, 4th ed., table 9.1) on the network's correction and those inputs. What is kept is a square root
+of the covariance (Potter 1963; Bierman, Factorization Methods for Discrete Sequential Estimation, § II.8):
+in single precision a covariance itself was none any more after some thousand readings of a quiet series.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 
-from forecasters.fields import Field, Fields
-from forecasters.memory import CLIP, LAGS, PROFILE
+from forecasters.fields import Block, Field, Fields
+from forecasters.memory import CLIP, FAR_FEATURES, NEAR_FEATURES
 
 Tensor = torch.Tensor
 
-INPUTS = (LAGS.start, PROFILE.start, PROFILE.start + 1)
+INPUTS = (NEAR_FEATURES.start, FAR_FEATURES.start, FAR_FEATURES.start + 1)
 """Of the features: the last difference, the departure from the profile, the profile's change in one step."""
 NUM = 1 + len(INPUTS)
 FORGETTING = 0.999
@@ -29,46 +32,48 @@ RIDGE = 10.0
 """As that of `linear`: so many squared inputs before half of what they say is believed."""
 
 FIELDS: Mapping[str, Field] = {
-    "nearest_weights": Field((NUM,), apart=True),
-    "nearest_covariance": Field((NUM, NUM), apart=True),
+    "nearest_weights": Field((NUM,)),
+    "nearest_root": Field((NUM, NUM)),  # S, where S S' is the covariance
 }
 
 
 def reset(fields: Fields, rows: Tensor) -> None:
     """No belief in any input: a fresh series is forecast as by naive."""
-    prior = torch.eye(NUM, device=rows.device) / RIDGE
-    fields["nearest_covariance"][rows] = prior
+    fields["nearest_root"][rows] = torch.eye(NUM, device=rows.device) / math.sqrt(RIDGE)
 
 
-def learn(
-    fields: Fields, rows: Tensor, correction: Tensor, features_RF: Tensor, dep: Tensor, valid: Tensor
-) -> None:
-    """From what was said one step ago and the features that it was said from; `dep` [R] is what happened."""
-    # in double: in single precision the covariance of a quiet series was no covariance any more after some
-    # thousand readings, and the weights of ETTm1's third series went to a hundred
-    z = _inputs(correction, features_RF).double()
-    w = fields["nearest_weights"].index_select(0, rows).double()
-    p = fields["nearest_covariance"].index_select(0, rows).double()
-    u = (p * z[:, None, :]).sum(2)
-    k = u / (FORGETTING + (u * z).sum(1))[:, None]
-    error = dep.clamp(-CLIP, CLIP) - (w * z).sum(1)
-    new_w = w + k * error[:, None]
-    new_p = p - k[:, :, None] * u[:, None, :]
+def learn(b: Block, correction: Tensor, features_FR: Tensor, dep: Tensor, valid: Tensor | None) -> None:
+    """From what was said one step ago and the features that it was said from; `dep` [R] is what happened.
+    valid `[R]`: where that was a target; None: everywhere."""
+    z = _inputs(correction, features_FR)
+    w, root = b["nearest_weights"], b["nearest_root"]
+    s = root if valid is None else root.clone()
+    f = (s * z[:, None]).sum(0)
+    u = (s * f).sum(1)
+    alpha = (f * f).sum(0).add_(FORGETTING)
+    error = dep.clamp(-CLIP, CLIP).sub_((w * z).sum(0)).div_(alpha)
+    new_w = torch.addcmul(w, u, error)
+    share = (alpha * FORGETTING).sqrt_().add_(alpha)
+    s.sub_((u / share)[:, None] * f)
     # forgetting inflates directions that are never excited; none may exceed the prior
-    diagonal = torch.diagonal(new_p, dim1=1, dim2=2)
-    s = (1.0 / (RIDGE * diagonal.clamp(min=1e-12))).clamp(max=1.0 / FORGETTING).sqrt()
-    new_p = new_p * s[:, :, None] * s[:, None, :]
-    sound = torch.isfinite(new_w).all(1) & torch.isfinite(new_p).all(2).all(1) & (diagonal > 0).all(1)
-    keep = valid & sound
-    fields["nearest_weights"].index_copy_(0, rows, torch.where(keep[:, None], new_w, w).float())
-    fields["nearest_covariance"].index_copy_(0, rows, torch.where(keep[:, None, None], new_p, p).float())
+    diagonal = (s * s).sum(1)
+    lift = diagonal.mul_(RIDGE).clamp_(min=FORGETTING).rsqrt_()
+    s.mul_(lift[:, None])
+    if valid is not None:
+        new_w, s = torch.where(valid, new_w, w), torch.where(valid, s, root)
+        root.copy_(s)
+    w.copy_(new_w)
 
 
-def forecast(fields: Fields, rows: Tensor, correction: Tensor, features_RF: Tensor) -> Tensor:
+def forecast(b: Block, correction: Tensor, features_FR: Tensor) -> Tensor:
     """The departure `[R]` one step ahead, in units of scale. Reads only."""
-    return (fields["nearest_weights"].index_select(0, rows) * _inputs(correction, features_RF)).sum(1)
+    return (b["nearest_weights"] * _inputs(correction, features_FR)).sum(0)
 
 
-def _inputs(correction: Tensor, features_RF: Tensor) -> Tensor:
-    own = features_RF[:, list(INPUTS)].to(torch.float32)
-    return torch.cat([correction[:, None].clamp(-CLIP, CLIP), own], 1)
+def _inputs(correction: Tensor, features_FR: Tensor) -> Tensor:
+    """`[M, R]`."""
+    z = correction.new_empty(NUM, correction.shape[0])
+    torch.clamp(correction, -CLIP, CLIP, out=z[0])
+    for k, feature in enumerate(INPUTS, 1):
+        z[k] = features_FR[feature]
+    return z

@@ -6,7 +6,7 @@ Letters: R rows, K chunk, F inputs, D hidden units, H horizon.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ would depend on its row in the wave. With whole groups of columns it does not.""
 
 
 class Network:
-    """y_RH = h_RD W + x_RF V + b, with h from the layers. The head starts at zero: untrained means naive.
+    """y_HR = Wᵀ h_DR + Vᵀ x_FR + b, with h from the layers. The head starts at zero: untrained means naive.
 
     `weights` and `gradient` are flat; every parameter is a view of them, so that clipping, the check for
     finite numbers and Adam are a few operations whatever the depth.
@@ -62,7 +62,8 @@ class Network:
         for layer in self.layers:
             layer.prepare()
         missing = -self.horizon % WHOLE_COLUMNS
-        self._wide = [torch.nn.functional.pad(self.head[name], (0, missing)) for name in ("bo", "skip", "wo")]
+        wide = (torch.nn.functional.pad(self.head[name], (0, missing)) for name in ("bo", "skip", "wo"))
+        self._wide = [w.unsqueeze(1) if w.dim() == 1 else w.t() for w in wide]
 
     def _bind(self, which: str, flat: Tensor) -> None:
         head: dict[str, Tensor] = {}
@@ -93,54 +94,49 @@ class Network:
             self.hidden + self.layers[0].inputs
         )
 
-    def step(self, x_RF: Tensor, state: Tensor) -> Tensor:
-        """The state `[R, state_width]` after one reading."""
-        parts = state.split([layer.state_width for layer in self.layers], 1)
-        x, new = x_RF, []
-        for layer, part in zip(self.layers, parts, strict=True):
-            part = layer.step(x, part)
-            x = part[:, : self.hidden]
-            new.append(part)
-        return new[0] if len(new) == 1 else torch.cat(new, 1)
+    def step(self, x_FR: Tensor, state: Tensor) -> Tensor:
+        """The state `[state_width, R]` after one reading."""
+        if len(self.layers) == 1:
+            return self.layers[0].step(x_FR, state)
+        x, new = x_FR, []
+        for layer, part in zip(self.layers, self._parts(state), strict=True):
+            new.append(layer.step(x, part))
+            x = new[-1][: self.hidden]
+        return torch.cat(new)
 
-    def output(self, x_RF: Tensor, state: Tensor) -> Tensor:
-        """Departures `[R, H]` in units of scale, from the state after this reading."""
-        last = self.layers[-1].state_width
-        h = state[:, state.shape[1] - last :][:, : self.hidden]
+    def _parts(self, state: Tensor) -> Sequence[Tensor]:
+        return state.split([layer.state_width for layer in self.layers])
+
+    def output(self, x_FR: Tensor, state: Tensor) -> Tensor:
+        """Departures `[H, R]` in units of scale, from the state after this reading."""
+        last = state.shape[0] - self.layers[-1].state_width
         bo, skip, wo = self._wide
-        return torch.addmm(bo, x_RF, skip).addmm_(h, wo)[:, : self.horizon].contiguous()
+        return torch.addmm(bo, skip, x_FR).addmm_(wo, state[last : last + self.hidden])[: self.horizon]
 
     def accumulate(
-        self, x_KRF: Tensor, state: Tensor, target_KRH: Tensor, weight_KRH: Tensor, delta: float
+        self, x_KFR: Tensor, state: Tensor, target_KHR: Tensor, weight_KHR: Tensor, delta: float
     ) -> Tensor:
         """Put the gradient of the weighted Huber loss (Huber 1964) into `gradient`; returns the loss (0-dim).
 
-        Truncated at the chunk: `state` is a constant.
+        Truncated at the chunk: `state` `[state_width, R]` is a constant.
         """
-        self.gradient.zero_()
-        parts = state.split([layer.state_width for layer in self.layers], 1)
-        inputs, tapes = [x_KRF], []
-        for layer, part in zip(self.layers, parts, strict=True):
-            h, saved = layer.forward(inputs[-1], part)
-            inputs.append(h)
+        outputs, tapes = x_KFR, []
+        for layer, part in zip(self.layers, self._parts(state), strict=True):
+            outputs, saved = layer.forward(outputs, part)
             tapes.append(saved)
-        k, r, d = inputs[-1].shape
-        flat_h, flat_x = inputs[-1].reshape(k * r, d), x_KRF.reshape(k * r, -1)
-        direct = torch.addmm(self.head["bo"], flat_x, self.head["skip"])
-        error = torch.addmm(direct, flat_h, self.head["wo"]) - target_KRH.reshape(k * r, -1)
-        weight = weight_KRH.reshape(k * r, -1)
+        head, gradient = self.head, self.head_gradient
+        error = torch.matmul(head["wo"].t(), outputs).sub_(target_KHR)
+        error.add_(torch.matmul(head["skip"].t(), x_KFR)).add_(head["bo"][:, None])
         bounded = error.clamp(-delta, delta)
-        loss = (weight * bounded * (error - 0.5 * bounded)).sum()
-        dy = weight * bounded
-        self.head_gradient["wo"].addmm_(flat_h.t(), dy)
-        self.head_gradient["skip"].addmm_(flat_x.t(), dy)
-        self.head_gradient["bo"].add_(dy.sum(0))
-        dh: Tensor | None = torch.mm(dy, self.head["wo"].t()).view(k, r, d)
-        for layer, x, saved in zip(
-            reversed(self.layers), reversed(inputs[:-1]), reversed(tapes), strict=True
-        ):
+        dy_KHR = weight_KHR * bounded
+        loss = error.sub_(bounded, alpha=0.5).mul_(dy_KHR).sum()
+        gradient["wo"].copy_(torch.matmul(outputs, dy_KHR.transpose(1, 2)).sum(0))
+        gradient["skip"].copy_(torch.matmul(x_KFR, dy_KHR.transpose(1, 2)).sum(0))
+        gradient["bo"].copy_(dy_KHR.sum((0, 2)))
+        dh: Tensor | None = torch.matmul(head["wo"], dy_KHR)
+        for layer, saved in zip(reversed(self.layers), reversed(tapes), strict=True):
             assert dh is not None
-            dh = layer.backward(x, dh, saved)
+            dh = layer.backward(dh, saved)
         return loss
 
 

@@ -8,11 +8,15 @@ none was made, NaN takes its place.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from forecasters.fields import Field, Fields
+from forecasters.rows import Rows
 
 Tensor = torch.Tensor
+Ints = npt.NDArray[np.int64]
 
 FINITE = 60_000.0
 
@@ -20,9 +24,11 @@ FINITE = 60_000.0
 class Pending:
     def __init__(self, tracked: int, bounded: int, scored: tuple[int, ...], device: torch.device) -> None:
         """tracked: forecasts kept; bounded: how many of them (the first) have an interval."""
-        self.steps = torch.tensor(scored, device=device)
-        self.starts = torch.cumsum(self.steps, 0) - self.steps
-        total = sum(scored)
+        self.device = device
+        self._num_scored = len(scored)
+        self._steps = np.array(scored)[:, None]
+        self.starts = np.cumsum(self._steps, 0) - self._steps
+        self._total = total = sum(scored)
         self.fields = Fields(
             {
                 "mean": Field((total, tracked), torch.float16),
@@ -31,27 +37,43 @@ class Pending:
             device,
         )
 
-    def places(self, step: Tensor) -> Tensor:
-        """Where `[R, Q]` the forecasts due at `step` lie, and those made now will."""
-        return self.starts + torch.remainder(step[:, None], self.steps)
+    def places(self, rows: Rows, step: Ints) -> Tensor:
+        """Where `[Q · R]` in the flattened rings the forecasts due at `step` lie, and those made now will."""
+        at_QN = self._at(rows.slots, step)
+        block = np.full((len(at_QN), rows.padded), rows.scratch * self._total)
+        block[:, : rows.num] = at_QN
+        return torch.from_numpy(block).to(self.device, non_blocking=True).view(-1)
 
-    def due(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(means `[R, E, Q]`, half-widths `[R, E', Q]`, whether there are `[R, Q]`) of the forecasts whose
-        target is that step; a mean is 0 where there is none."""
-        rows = rows[:, None]
-        mean, half = self.fields["mean"][rows, places], self.fields["half"][rows, places]
-        made = ~torch.isnan(mean[:, :, 0])
-        mean = torch.where(made[:, :, None], mean.float(), 0.0)
-        return mean.transpose(1, 2), half.float().transpose(1, 2), made
+    def _at(self, slots: Ints, steps: Ints) -> Ints:
+        at_QN: Ints = (steps % self._steps) + (slots * self._total + self.starts)
+        return at_QN
 
-    def pass_over(self, rows: Tensor, steps: Tensor) -> None:
+    def due(self, places: Tensor, *, all_made: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(means `[E, Q, R]`, half-widths `[E', Q, R]`, whether there are `[Q, R]`) of the forecasts whose
+        target is that step; a mean is 0 where there is none. all_made: there are, and None says so."""
+        mean, half = (self._columns(self._ring(name).index_select(0, places)) for name in ("mean", "half"))
+        if all_made:
+            return mean, half, None
+        made = ~torch.isnan(mean[0])
+        return torch.where(made, mean, 0.0), half, made
+
+    def pass_over(self, slots: Ints, steps: Ints) -> None:
         """No forecast is made at these steps of these slots."""
-        mean = self.fields["mean"]
-        mean.index_put_((rows[:, None], self.places(steps)), mean.new_full((), float("nan")))
+        places = torch.from_numpy(self._at(slots, steps).ravel()).to(self.device)
+        self._ring("mean").index_fill_(0, places, float("nan"))
 
-    def put(self, rows: Tensor, places: Tensor, mean_REQ: Tensor, half_REQ: Tensor) -> None:
+    def put(self, places: Tensor, mean_EQR: Tensor, half_EQR: Tensor) -> None:
         """Keep what was forecast after that step's reading; its targets are step + 1, step + 2 …"""
-        rows = rows[:, None]
-        for name, t in (("mean", mean_REQ), ("half", half_REQ)):
-            kept = t.transpose(1, 2).clamp(-FINITE, FINITE).to(torch.float16)
-            self.fields[name].index_put_((rows, places), kept)
+        for name, t in (("mean", mean_EQR), ("half", half_EQR)):
+            kept = t.flatten(1).clamp(-FINITE, FINITE).to(torch.float16).t()
+            self._ring(name).index_copy_(0, places, kept)
+
+    def _ring(self, name: str) -> Tensor:
+        return self.fields[name].flatten(0, 1)
+
+    def _columns(self, read: Tensor) -> Tensor:
+        return (
+            read.t()
+            .to(torch.float32, memory_format=torch.contiguous_format)
+            .unflatten(1, (self._num_scored, -1))
+        )

@@ -54,7 +54,7 @@ def recall(bank: Bank, slot: int, forecasters: Sequence[str], steps: Sequence[in
     departure, half = np.full(shape, np.nan), np.full(shape, np.nan)
     columns = [bank.names.index(name) for name in forecasters]
     pending = {name: bank.pending.fields[name][slot].cpu().double().numpy() for name in ("mean", "half")}
-    starts = bank.pending.starts.tolist()
+    starts = bank.pending.starts.ravel().tolist()
     for column, h in enumerate(steps):
         kept = slice(max(number.size - h, 0), None)
         place = starts[bank.scored.index(h)] + number[kept] % h

@@ -18,11 +18,12 @@ import torch
 from forecasters import nearest
 from forecasters.cells import Cell
 from forecasters.chunks import Batch, Chunks
-from forecasters.fields import TILE, Field, Fields
+from forecasters.fields import Field, Fields
 from forecasters.forecaster import Forecaster
 from forecasters.memory import CLIP, NET_FEATURES, NUM_FEATURES, Held, Memory, Wave
 from forecasters.network import Adam, Network
-from forecasters.steps import interpolation, scored_steps
+from forecasters.rows import TILE
+from forecasters.steps import Interpolation, scored_steps
 
 Tensor = torch.Tensor
 
@@ -82,15 +83,15 @@ class Recurrent(Forecaster):
         num_scored = len(scored_steps(horizon))
         self.fields = Fields(
             {
-                "state": Field((width,), apart=True),
+                "state": Field((width,)),
                 "states": Field((self.kept, width), torch.float16),
-                "gate": Field((2, num_scored), apart=True),  # cross products and squares
+                "gate": Field((2, num_scored)),  # cross products and squares
                 **nearest.FIELDS,
             },
             device,
         )
         self.pool_state = torch.zeros(chunks.pool, width, dtype=torch.float16, device=device)
-        self._interpolation = interpolation(horizon, device)
+        self._interpolate = Interpolation(horizon, device)
 
     def reset(self, rows: Tensor) -> None:
         super().reset(rows)
@@ -98,81 +99,90 @@ class Recurrent(Forecaster):
 
     def observe(self, wave: Wave) -> None:
         """Advance the state by one cell step, and keep it where a chunk ends."""
-        state = self.fields["state"].index_select(0, wave.rows)
-        state = self.network.step(wave.x_RF[:, NET_FEATURES], state)
-        self.fields["state"].index_copy_(0, wave.rows, state)
+        b = self.fields.take(wave.rows)
+        state = self.network.step(wave.x_FR[NET_FEATURES], b["state"].contiguous())
+        b["state"].copy_(state)
+        self.fields.put(wave.rows, b)
         ends, at = self.chunks.ends(wave)
         if ends.numel():
-            kept = state.index_select(0, ends).to(torch.float16)
-            places = wave.rows[ends] * self.kept + at
-            self.fields["states"].view(-1, state.shape[1]).index_copy_(0, places, kept)
+            kept = state.index_select(1, ends).t().to(torch.float16)
+            self.fields["states"].view(-1, state.shape[0]).index_copy_(0, at, kept)
 
     def hold(self, held: Held) -> None:
         """Advance the states step by step, of ever fewer series; each as `observe` would."""
         a = held.stretch
-        states = self.fields["state"].index_select(0, held.rows)
+        b = self.fields.take(held.rows)
+        state = b["state"].clone()
+        ring = self.fields["states"].view(-1, state.shape[0])
         ends, at = self.chunks.find_ends(a.slots, a.step)
         start = 0
         for num in a.num:
             tiled = num + -num % TILE
-            x = held.x_PF[start : start + tiled].clone()  # what follows a series' own rows is padding
-            states[:num] = self.network.step(x[:, NET_FEATURES], states[:tiled])[:num]
+            x = held.x_FP[NET_FEATURES, start : start + tiled].contiguous()
+            # what follows a series' own columns is padding
+            state[:, :num] = self.network.step(x, state[:, :tiled].contiguous())[:, :num]
             low, high = np.searchsorted(ends, (start, start + num))
             if low < high:
-                rows, kept_at = (
-                    torch.from_numpy(column[low:high]).to(states.device) for column in (ends - start, at)
+                rows, places = (
+                    torch.from_numpy(column[low:high]).to(state.device) for column in (ends - start, at)
                 )
-                places = held.rows[rows] * self.kept + kept_at
-                kept = states.index_select(0, rows).to(torch.float16)
-                self.fields["states"].view(-1, states.shape[1]).index_copy_(0, places, kept)
+                ring.index_copy_(0, places, state.index_select(1, rows).t().to(torch.float16))
             start += num
-        self.fields["state"].index_copy_(0, held.rows, states)
+        b["state"].copy_(state)
+        self.fields.put(held.rows, b)
 
     def forecast(self, wave: Wave) -> Tensor:
-        """The raw correction to the last value, before the gate."""
-        state = self.fields["state"].index_select(0, wave.rows)
-        return self.network.output(wave.x_RF[:, NET_FEATURES], state)
+        """The raw correction `[H, R]` to the last value, before the gate."""
+        state = self.fields.take(wave.rows)["state"].contiguous()
+        return self.network.output(wave.x_FR[NET_FEATURES], state)
 
-    def learn_own(self, wave: Wave, correction_RQ: Tensor, dep_RQ: Tensor, valid_RQ: Tensor) -> None:
-        """What is each series' own: the gate of every scored step, and the regression of the first."""
-        self.learn_gate(wave.rows, correction_RQ, dep_RQ, valid_RQ)
-        features = self.memory.rings["features"].view(-1, NUM_FEATURES)
-        origin = features.index_select(0, wave.past_RH[:, 0])
-        nearest.learn(self.fields, wave.rows, correction_RQ[:, 0], origin, dep_RQ[:, 0], valid_RQ[:, 0])
+    def learn_own(self, wave: Wave, correction_QR: Tensor, valid_QR: Tensor) -> None:
+        """What is each series' own: the gate of every scored step, and the regression of the first.
+        valid: which corrections have a target."""
+        b = self.fields.take(wave.rows)
+        self._learn_gate(b["gate"], correction_QR, wave, valid_QR)
+        origin = self.memory.rings["features"].view(-1, NUM_FEATURES).index_select(0, wave.past_QR[0])
+        valid = None if wave.all_valid else valid_QR[0]
+        nearest.learn(b, correction_QR[0], origin.t(), wave.dep_QR[0], valid)
+        self.fields.put(wave.rows, b)
 
-    def publish(self, wave: Wave, correction_RH: Tensor) -> Tensor:
-        """Departures `[R, H]` as they are published: the correction through the gate, the first step by its
+    def publish(self, wave: Wave, correction_HR: Tensor) -> Tensor:
+        """Departures `[H, R]` as they are published: the correction through the gate, the first step by its
         own regression."""
-        said = correction_RH * self.gate(wave.rows)
-        said[:, 0] = nearest.forecast(self.fields, wave.rows, correction_RH[:, 0], wave.x_RF)
+        b = self.fields.take(wave.rows)
+        first = nearest.forecast(b, correction_HR[0], wave.x_FR)
+        if self.memory.horizon == 1:
+            return first[None]
+        said = correction_HR * self._gate(b["gate"])
+        said[0] = first
         return said
 
-    def learn_gate(self, rows: Tensor, correction_RQ: Tensor, dep_RQ: Tensor, valid_RQ: Tensor) -> None:
+    def _learn_gate(self, sums: Tensor, correction_QR: Tensor, wave: Wave, valid_QR: Tensor) -> None:
         """Two running sums per series and step: ridge regression of departures on corrections."""
-        old = self.fields["gate"].index_select(0, rows)
-        new = torch.stack([dep_RQ, correction_RQ], 1) * correction_RQ[:, None]
-        new = torch.add(new, old, alpha=self.options.gate_forgetting)
-        self.fields["gate"].index_copy_(0, rows, torch.where(valid_RQ[:, None], new, old))
+        new = torch.stack([wave.dep_QR, correction_QR]).mul_(correction_QR)
+        new.add_(sums, alpha=self.options.gate_forgetting)
+        sums.copy_(new if wave.all_valid else torch.where(valid_QR, new, sums))
 
-    def gate(self, rows: Tensor) -> Tensor:
-        """The share `[R, H]` in [0, 1] of the correction that has earned belief; 0 for a fresh series."""
-        cross, square = self.fields["gate"].index_select(0, rows).unbind(1)
-        return torch.mm((cross / (square + self.options.gate_ridge)).clamp(0.0, 1.0), self._interpolation)
+    def _gate(self, sums: Tensor) -> Tensor:
+        """The share `[H, R]` in [0, 1] of the correction that has earned belief; 0 for a fresh series."""
+        cross, square = sums
+        return self._interpolate((cross / (square + self.options.gate_ridge)).clamp_(0.0, 1.0))
 
     def learn(self, batch: Batch) -> None:
         """One truncated-BPTT step on a batch, and its complete chunks into the pool."""
-        options = self.options
-        at = torch.remainder(batch.fresh_chunk - 1, self.kept)
-        fresh = self.fields["states"][batch.fresh_rows, at]
-        states = torch.cat([fresh, self.pool_state[batch.replayed]]).float()
-        missing = batch.x_KBF.shape[1] - states.shape[0]
-        states = torch.nn.functional.pad(states, (0, 0, 0, missing))
+        options, width = self.options, self.network.state_width
+        fresh = self.fields["states"].view(-1, width).index_select(0, batch.begun_at)
+        states = torch.zeros(width, batch.x_KFB.shape[2], device=fresh.device)
+        states[:, : fresh.shape[0]] = fresh.t()
+        if batch.replayed.numel():
+            used = fresh.shape[0] + batch.replayed.numel()
+            states[:, fresh.shape[0] : used] = self.pool_state[batch.replayed].t()
         if batch.kept_at.numel():
             self.pool_state[batch.kept_at] = fresh[batch.kept_from]
-        x = batch.x_KBF[..., NET_FEATURES]
+        x = batch.x_KFB[:, NET_FEATURES]
         # inputs end there too: nothing that is fed could say more
-        target = batch.target_KBH.clamp(-CLIP, CLIP)
-        self.loss = self.network.accumulate(x, states, target, batch.weight_KBH, HUBER_DELTA)
+        target = batch.target_KHB.clamp(-CLIP, CLIP)
+        self.loss = self.network.accumulate(x, states, target, batch.weight_KHB, HUBER_DELTA)
         rate = options.early_rate if self.updates < EARLY_UPDATES else options.rate
         self.updates += 1
         self.adam.apply(self.network.gradient, self.loss, rate)
@@ -180,13 +190,13 @@ class Recurrent(Forecaster):
 
     def rebuild(self, rows: Tensor, steps: Tensor) -> None:
         """Set the state of `rows` by running over what the ring still holds, from a zero state."""
-        state = self.fields["state"].new_zeros(rows.numel(), self.network.state_width)
+        state = self.fields["state"].new_zeros(self.network.state_width, rows.numel())
         length = self.memory.ring_length
         for back in range(length - 1, -1, -1):
             at = steps - back
-            x = self.memory.rings["features"][rows, torch.remainder(at, length), NET_FEATURES].float()
-            state = torch.where((at >= 0)[:, None], self.network.step(x, state), state)
-        self.fields["state"].index_copy_(0, rows, state)
+            x = self.memory.rings["features"][rows, torch.remainder(at, length), NET_FEATURES].t().float()
+            state = torch.where(at >= 0, self.network.step(x.contiguous(), state), state)
+        self.fields["state"].index_copy_(0, rows, state.t())
 
     def save(self) -> Iterator[tuple[str, Tensor]]:
         yield "weights", self.network.weights.detach().clone().cpu()

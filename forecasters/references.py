@@ -25,7 +25,7 @@ class Naive(Forecaster):
         self.horizon = horizon
 
     def forecast(self, wave: Wave) -> Tensor:
-        return wave.x_RF.new_zeros(wave.x_RF.shape[0], self.horizon)
+        return wave.scale.new_zeros(self.horizon, wave.scale.shape[0])
 
 
 class SeasonalNaive(Forecaster):
@@ -36,8 +36,8 @@ class SeasonalNaive(Forecaster):
 
     def __init__(self, horizon: int, device: torch.device) -> None:
         self.fields = Fields({}, device)
-        self.ages = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)
+        self.ages = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)[:, None]
 
     def forecast(self, wave: Wave) -> Tensor:
-        decay = torch.exp(-self.ages / (OFFSET_SEASONS * wave.season_steps)[:, None])
-        return wave.ago_RH - (1.0 - decay) * wave.season_offset[:, None]
+        decay = torch.exp(-self.ages / (OFFSET_SEASONS * wave.season_steps))
+        return wave.ago_HR - (1.0 - decay) * wave.season_offset

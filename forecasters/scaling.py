@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import torch
 
-from forecasters.fields import Field
+from forecasters.fields import Block, Field
 
 Tensor = torch.Tensor
 
@@ -21,6 +21,7 @@ UNJUDGED = 3
 RELATIVE_FLOOR = 1e-6
 """Of |level|: below it float32 has little left but rounding."""
 ABSOLUTE_FLOOR = 1e-12
+_WINSOR, _RELATIVE = torch.tensor(WINSOR), torch.tensor(RELATIVE_FLOOR)
 SQUARABLE = 1e18
 """Its square still fits float32."""
 
@@ -31,42 +32,34 @@ FIELDS: Mapping[str, Field] = {
 }
 
 
-def update(
-    b: dict[str, Tensor], departure: Tensor, difference: Tensor, weight: Tensor, unjudged: Tensor | None
-) -> None:
+def update(b: Block, departure: Tensor, difference: Tensor, weight: Tensor, unjudged: Tensor | None) -> None:
     """Learn from one reading per row, in place.
 
     departure: value less the slow average before this reading; difference: value less the last value, both 0
     for the first reading; weight: of this reading, 0 where there is none; unjudged: rows whose departure is
-    taken as it is, None where there are none.
+    taken as it is, None where there are none. Both are used up.
     RMS of winsorised departures; `naive_error` is the running mean of |difference| (the MASE denominator,
     Hyndman & Koehler 2006, kept online).
     """
-    limit = torch.maximum(WINSOR * b["variance"].sqrt(), floor(b))
+    variance, smallest, naive = b["variance"], b["smallest_difference"], b["naive_error"]
+    limit = torch.maximum(variance.sqrt().mul_(_WINSOR), floor(b)).clamp_(max=SQUARABLE)
     if unjudged is not None:
-        limit = torch.where(unjudged, float("inf"), limit)
-    d = torch.clamp(departure, -limit, limit).clamp_(-SQUARABLE, SQUARABLE)
-    b["variance"] = torch.addcmul(b["variance"], weight, d * d - b["variance"]).clamp_(min=0)
-    magnitude = difference.abs()
-    moved = torch.where(magnitude > 0, magnitude, float("inf"))
-    b["smallest_difference"] = torch.minimum(b["smallest_difference"], moved)
-    b["naive_error"] = torch.addcmul(b["naive_error"], weight, magnitude - b["naive_error"])
+        limit = torch.where(unjudged, SQUARABLE, limit)
+    d = torch.clamp(departure, -limit, limit)
+    variance.addcmul_(weight, d.square_().sub_(variance)).clamp_(min=0)
+    magnitude = difference.abs_()
+    # a threshold makes infinity of 0: no move
+    torch.minimum(smallest, torch.threshold(magnitude, 0.0, float("inf")), out=smallest)
+    naive.addcmul_(weight, magnitude.sub_(naive))
 
 
-def floor(b: Mapping[str, Tensor]) -> Tensor:
-    smallest = b["smallest_difference"]
-    return torch.where(torch.isinf(smallest), 0.0, smallest)
+def floor(b: Block) -> Tensor:
+    """The smallest move seen, 0 where there was none."""
+    return torch.nan_to_num(b["smallest_difference"], posinf=0.0)
 
 
-def scale(b: Mapping[str, Tensor], level: Tensor) -> Tensor:
-    """The scale `[R]`: RMS departure, but never below the smallest move seen nor 1e-6 of the level."""
-    return torch.maximum(b["variance"].sqrt(), _least(b, level))
-
-
-def naive_error(b: Mapping[str, Tensor], level: Tensor) -> Tensor:
-    """The mean one-step change `[R]`, with the floor of the scale."""
-    return torch.maximum(b["naive_error"], _least(b, level))
-
-
-def _least(b: Mapping[str, Tensor], level: Tensor) -> Tensor:
-    return torch.maximum(floor(b), level.abs() * RELATIVE_FLOOR).clamp_(min=ABSOLUTE_FLOOR)
+def scales(b: Block, level: Tensor) -> tuple[Tensor, Tensor]:
+    """(scale, naive error) `[R]`: RMS departure and mean one-step change, neither below the smallest move
+    seen nor 1e-6 of the level."""
+    least = torch.maximum(floor(b), level.abs().mul_(_RELATIVE)).clamp_(min=ABSOLUTE_FLOOR)
+    return torch.maximum(b["variance"].sqrt(), least), torch.maximum(b["naive_error"], least)

@@ -3,7 +3,7 @@
 Both have at most 24 bins whatever the cadence, read with linear interpolation between the bins' mean times.
 A bin of `m` steps has its mean time (m - 1) / 2 steps after its start; with one step a bin it is exact.
 
-Letters: R rows, B bins (24), N leads.
+Letters: R rows (padded), B bins (24), N leads.
 """
 
 from __future__ import annotations
@@ -34,17 +34,20 @@ FIELDS: Mapping[str, Field] = {
 
 @dataclass(slots=True)
 class Calendar:
-    """Where the current cell of each row lies in its season; columns of `timetable.Arrival`, on the device.
+    """Where the current cell of each row lies in its season, from `timetable.Arrival`, on the device.
 
-    All `[R]`. now: bin of the cell, modulo `2 · bins`; age: bins since the series began, or more than a ring;
-    empty: how many bins up to `now` nothing was seen of, whatever their places hold; None: 0 everywhere.
+    phase, width `[R]`: of the cell in its bin, and steps per bin; bins `[R]`. The others are `[2, 1, R]`,
+    of the profile and of the recent ring: the bin that a lead of 0 reads, the length of the ring, and where
+    it begins in the flattened field. empty `[R]`: bins up to the cell's that nothing was seen of, whatever
+    their places hold; None: 0 everywhere.
     """
 
-    width: Tensor  # steps per bin
-    bins: Tensor  # int64
-    now: Tensor  # int64
-    age: Tensor  # int64
     phase: Tensor
+    width: Tensor
+    bins: Tensor
+    origin: Tensor
+    length: Tensor
+    start: Tensor  # int64
     empty: Tensor | None = None
 
 
@@ -53,50 +56,45 @@ def forget(fields: Fields, rows: Tensor, bins: Tensor) -> None:
     fields["season"].index_put_((rows, bins), fields["season"].new_full((), float("nan")))
 
 
-def observe(fields: Fields, places_R2: Tensor, weights_R2: Tensor, value: Tensor) -> None:
+def observe(fields: Fields, places_2R: Tensor, weights_2R: Tensor, value: Tensor, *, all_seen: bool) -> None:
     """Learn one reading per row: mean of the current bin, exponential mean of the profile.
 
-    places: of the bin and of the profile's bin in `season`, flattened to `[(S + 1) · 3 B]`; weights: of this
-    reading in the two, 0 where there is none.
+    places: of the bin and of the profile's bin in the flattened field; weights: of this reading in the two,
+    1 where it is the first there, 0 where nothing was seen.
     """
-    flat, places = fields["season"].view(-1), places_R2.view(-1)
-    old = flat.index_select(0, places).view(-1, 2)
-    known = torch.where(torch.isnan(old), value[:, None], old)
-    new = torch.addcmul(known, weights_R2, value[:, None] - known)
-    flat.index_copy_(0, places, torch.where(weights_R2 > 0, new, old).view(-1))
+    flat, places = fields["season"].view(-1), places_2R.view(-1)
+    old = flat.index_select(0, places).view_as(weights_2R)
+    known = torch.nan_to_num(old, nan=0.0)
+    new = torch.addcmul(known, weights_2R, value - known)
+    if not all_seen:
+        new = torch.where(weights_2R > 0, new, old)
+    flat.index_copy_(0, places, new.view(-1))
 
 
-def look_ahead(
-    fields: Fields, rows: Tensor, calendar: Calendar, leads_RN: Tensor, value: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(profile, season ago), both `[R, N]`, at the current cell plus each lead (in steps, below one season).
+def look_ahead(fields: Fields, calendar: Calendar, leads_NR: Tensor, value: Tensor) -> Tensor:
+    """Profile and season ago `[2, N, R]` at the current cell plus each lead (in steps, below one season).
 
     The profile is `value` [R] where a bin was never seen. What was measured a season before falls back on the
-    profile where that bin has no reading.
+    profile where that bin has no reading. Bins that the series has not lived through yet are NaN in the ring.
     """
-    x = torch.addcdiv(calendar.phase[:, None], leads_RN, calendar.width[:, None])
+    x = torch.addcdiv(calendar.phase, leads_NR, calendar.width)
     left = torch.floor(x + EPSILON)
-    share = (x - left).clamp(min=0)
-    bins = calendar.bins[:, None]
-    at = left.to(torch.int64)
-    season = fields["season"].index_select(0, rows)
-    profile = season[:, PROFILE]
-    profile = torch.where(torch.isnan(profile), value[:, None], profile)
-    here = torch.remainder(calendar.now[:, None] + at, bins)
-    after = here + 1
-    after = torch.where(after == bins, 0, after)
-    profile = torch.lerp(profile.gather(1, here), profile.gather(1, after), share)
-
-    recent = season[:, RECENT]
-    nan = recent.new_full((), float("nan"))
-    ring = 2 * bins
-    back = at - bins  # bins from now; the newest is 0
-    here = torch.remainder(calendar.now[:, None] + back, ring)
-    after = torch.where(here + 1 == ring, 0, here + 1)
-    oldest = -torch.minimum(calendar.age, ring[:, 0] - 1)[:, None]
-    newest = 0 if calendar.empty is None else -calendar.empty[:, None]
-    a = torch.where((back <= newest) & (back >= oldest), recent.gather(1, here), nan)
-    c = torch.where(back < newest, recent.gather(1, after), nan)
-    c = torch.where(torch.isnan(c), a, c)
+    share = (x - left).clamp_(min=0)
+    here = left + calendar.origin
+    here.sub_(torch.floor(here / calendar.length).mul_(calendar.length))
+    after = here + 1.0
+    after = torch.where(after < calendar.length, after, 0.0)
+    places = torch.stack([here, after]).to(torch.int64).add_(calendar.start)
+    read = fields["season"].view(-1).index_select(0, places.view(-1)).view(places.shape)
+    profile, recent = read.unbind(1)
+    profile = torch.where(torch.isnan(profile), value, profile)
+    profile = torch.lerp(profile[0], profile[1], share)
+    a, c = recent.unbind(0)
+    # the bin after the current one still holds what was two seasons ago, if anything
+    newest = calendar.bins
+    if calendar.empty is not None:
+        newest = newest - calendar.empty
+        a = torch.where(left <= newest, a, float("nan"))
+    c = torch.where(torch.isnan(c) | (left >= newest), a, c)
     ago = torch.lerp(a, c, share)
-    return profile, torch.where(torch.isnan(ago), profile, ago)
+    return torch.stack([profile, torch.where(torch.isnan(ago), profile, ago)])

@@ -1,6 +1,6 @@
 """Which steps of a path are scored, and how what is known there reaches the steps between.
 
-Letters: H horizon, Q scored steps.
+Letters: R rows, H horizon, Q scored steps.
 """
 
 from __future__ import annotations
@@ -47,3 +47,20 @@ def interpolation(horizon: int, device: torch.device) -> Tensor:
             weights[left, h - 1] = 1.0 - share
             weights[right, h - 1] = share
     return weights.to(device)
+
+
+class Interpolation:
+    """What is known at the scored steps, read at every step."""
+
+    def __init__(self, horizon: int, device: torch.device) -> None:
+        self.horizon = horizon
+        weights_QH = interpolation(horizon, device)
+        self.dense = len(weights_QH) == horizon
+        # whole groups of rows, so that products round every row of a wave alike
+        self.weights_HQ = torch.nn.functional.pad(weights_QH, (0, -horizon % 8)).t().contiguous()
+
+    def __call__(self, known: Tensor) -> Tensor:
+        """`[…, Q, R]` to `[…, H, R]`; the same tensor where every step is scored."""
+        if self.dense:
+            return known
+        return torch.matmul(self.weights_HQ, known)[..., : self.horizon, :]

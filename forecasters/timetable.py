@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forecasters.rows import Rows
 from forecasters.season import BINS, PROFILE_RATE
 
 Ints = npt.NDArray[np.int64]
@@ -26,6 +27,7 @@ Bools = npt.NDArray[np.bool_]
 SETTLED = 2
 """Steps of a fresh series whose forecasts are not judged: before the third value there is no scale."""
 NEVER = np.iinfo(np.int64).min
+NOT_PASSED = NEVER // 2
 FAST_SEASONS = 1.0 / 3.0
 SLOW_SEASONS = 7.0
 EPSILON = 1e-9
@@ -43,54 +45,75 @@ COLUMNS: Mapping[str, tuple[Any, float]] = {
     "bin": (np.int64, -1),
     "bin_count": (np.int32, 0),
 }
+DERIVED: Mapping[str, Any] = {
+    "has_season": np.bool_,
+    "steps": np.float64,  # of the season, BINS where there is none
+    "bins": np.int64,
+    "width": np.float64,  # steps per bin
+    "fast": np.float64,
+    "slow": np.float64,  # rates of the two averages
+    "profile_rate": np.float64,
+}
+"""Follow from cadence and season; not saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where cells lie in their season, [N].
+
+    season_steps: BINS where there is no season; width: steps per bin; now: bin of the cell, counted from the
+    anchor; at, at_profile: its places in the ring of two seasons and in the profile; phase: place of the cell
+    relative to bin `now`, in bins, from the bin's mean time.
+    """
+
+    season_steps: Floats
+    bins: Ints
+    width: Floats
+    now: Ints
+    at: Ints
+    at_profile: Ints
+    phase: Floats
+    knows_season: Bools
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One reading of each of N series, as far as time alone tells. All `[N]`.
+    """One reading of each of N series, as far as time alone tells. Columns are `[N]`.
 
-    good: readings with a value before this one; first: this is the first; origin: the first value.
-    now: bin of this cell, counted from the anchor; forgotten: (rows, bins of the ring) that were jumped over;
-    phase: place of the cell relative to bin `now`, in bins, from the bin's mean time. The last five are the
-    weights of this reading in the scale, in the two averages, in its bin's mean and in the profile; 0 where
-    nothing was seen.
+    since: steps since the series (re)started; unbroken: for how many steps forecasts were made of all of
+    these series, without a gap or a restart; good: readings with a value before this one; origin: the first
+    value; forgotten: (rows, bins of the ring) that were jumped over. The last five are the weights of this
+    reading in the scale, in the two averages, in its bin's mean and in the profile; 0 where nothing was seen.
     """
 
-    slots: Ints
+    rows: Rows
     step: Ints
-    since: Ints  # steps since the series (re)started
-    restarted: Bools
+    since: Ints
+    unbroken: int
+    restarted: Bools | None  # None where no row did
     seen: Bools
-    first: Bools
+    all_seen: bool
     good: Ints
     origin: Floats
-    season_steps: Floats  # BINS where there is no season
-    width: Floats
-    bins: Ints
-    now: Ints
+    place: Place
     forgotten: tuple[Ints, Ints]
-    phase: Floats
-    knows_season: Bools
     spread_weight: Floats
     fast_rate: Floats
     slow_rate: Floats
     bin_share: Floats
     profile_rate: Floats
 
-    newest: None = None  # every bin up to `now` has been entered
-
-    def rows_of_season(self, width: int) -> tuple[Ints, Ints]:
-        """Places of this bin's mean and of its profile in the flattened rings of `season`, `width` a slot."""
-        start = self.slots * width
-        return start + self.now % (2 * self.bins), start + 2 * BINS + self.now % self.bins
+    @property
+    def slots(self) -> Ints:
+        return self.rows.slots
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Steps without a reading, taken at once: P steps of N series, the first of each, then the second …
 
-    num: how many series have a first, a second … step; the columns are [P], as in `Arrival`. newest: the bin
-    that was entered last before the stretch; those between it and `now` are empty.
+    num: how many series have a first, a second … step; the columns are [P], as in `Arrival`. empty: bins up
+    to the step's that nothing was seen of, whatever their places hold.
     """
 
     num: list[int]
@@ -99,26 +122,9 @@ class Stretch:
     left: Ints  # steps of the stretch that follow
     step: Ints
     origin: Floats
-    season_steps: Floats
-    width: Floats
-    bins: Ints
-    now: Ints
-    newest: Ints
-    phase: Floats
-    knows_season: Bools
+    place: Place
+    empty: Ints
     forgotten: tuple[Ints, Ints]  # as in `Arrival`, of the N series
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where cells lie in their season, [N]."""
-
-    season_steps: Floats
-    bins: Ints
-    width: Floats
-    now: Ints
-    phase: Floats
-    knows_season: Bools
 
 
 class Timetable:
@@ -127,7 +133,10 @@ class Timetable:
     def __init__(self) -> None:
         self.capacity = 0
         self.data: dict[str, npt.NDArray[Any]] = {n: np.zeros(0, kind) for n, (kind, _) in COLUMNS.items()}
+        self.derived: dict[str, npt.NDArray[Any]] = {n: np.zeros(0, kind) for n, kind in DERIVED.items()}
         self.profile_count = np.zeros((0, BINS), np.int32)
+        # the last step that was passed over without a forecast; not saved: after a load the newest
+        self.passed = np.zeros(0, np.int64)
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self.data[name]
@@ -137,10 +146,14 @@ class Timetable:
             grown = np.full(capacity, initial, kind)
             grown[: self.capacity] = self.data[name]
             self.data[name] = grown
+        for name, kind in DERIVED.items():
+            self.derived[name] = np.zeros(capacity, kind)
         counts = np.zeros((capacity, BINS), np.int32)
         counts[: self.capacity] = self.profile_count
         self.profile_count = counts
+        self.passed = np.concatenate([self.passed, np.full(capacity - self.capacity, NOT_PASSED)])
         self.capacity = capacity
+        self._derive(slice(None))
 
     def reset(self, rows: torch.Tensor) -> None:
         """A fresh start for these slots, given as `Fields.reset` has them."""
@@ -148,45 +161,14 @@ class Timetable:
         for name, (_, initial) in COLUMNS.items():
             self.data[name][slots] = initial
         self.profile_count[slots] = 0
+        self.passed[slots] = NOT_PASSED
+        self._derive(slots)
 
-    def arrive(self, slots: Ints, time_ms: Ints, values: Floats, seen: Bools) -> Arrival:
-        """Count one reading of each slot in; its time is later than the slot's last one."""
-        d = self.data
-        step = d["step"][slots] + 1
-        d["step"][slots] = step
-        d["last_time_ms"][slots] = time_ms
-        anchor = d["anchor_ms"][slots]
-        fresh = anchor == NEVER
-        if fresh.any():
-            anchor = np.where(fresh, time_ms, anchor)
-            d["anchor_ms"][slots] = anchor
-        good = d["good"][slots]
-        first = seen & (good == 0)
-        if first.any():
-            d["origin"][slots[first]] = values[first]
-        d["good"][slots] = good + seen
-        restart = d["restart"][slots]
-
-        at = self._find_place(slots, time_ms)
-        steps, bins, width, now = at.season_steps, at.bins, at.width, at.now
-        forgotten = self._move(slots, now, 2 * bins)
-        count = d["bin_count"][slots] + seen
-        d["bin_count"][slots] = count
-        profile_bin = now % bins
-        learnt = self.profile_count[slots, profile_bin]
-        self.profile_count[slots, profile_bin] = learnt + seen
-        slow_rate = 1.0 / (SLOW_SEASONS * steps)
-        fast_rate = 1.0 / np.maximum(FAST_SEASONS * steps, 1.0)
-        least = 1.0 / (good + 1)
-        return Arrival(
-            slots=slots, step=step, since=step - restart, restarted=(step == restart) & (step > SETTLED),
-            seen=seen, first=first, good=good, origin=d["origin"][slots], season_steps=steps, width=width,
-            bins=bins, now=now, forgotten=forgotten, phase=at.phase, knows_season=at.knows_season,
-            spread_weight=seen * np.maximum(slow_rate, 1.0 / np.maximum(good, 1)),
-            fast_rate=np.maximum(fast_rate, least) * seen, slow_rate=np.maximum(slow_rate, least) * seen,
-            bin_share=seen / np.maximum(count, 1),
-            profile_rate=seen * np.maximum(1.0 / (learnt + 1.0), PROFILE_RATE / width),
-        )  # fmt: skip
+    def declare(self, slots: Ints, cadence_ms: Ints, season_ms: Ints) -> None:
+        """Cadence and season of these slots."""
+        self.data["cadence_ms"][slots] = cadence_ms
+        self.data["season_steps"][slots] = season_ms / cadence_ms
+        self._derive(slots)
 
     def hold(self, slots: Ints, counts: Ints) -> Stretch:
         """Take `counts` steps [N] of these slots without a reading, from the largest number to the smallest;
@@ -200,30 +182,86 @@ class Timetable:
         newest, step = d["bin"][slot], d["step"][slot] + nth
         d["step"][slots] += counts
         d["last_time_ms"][slots] += counts * d["cadence_ms"][slots]
+        self.passed[slots] = d["step"][slots]
         left = counts[row] - nth
         last = np.flatnonzero(left == 0)
         last = last[np.argsort(row[last])]
         return Stretch(
-            num=num.tolist(), slots=slot, nth=nth, left=left, step=step, origin=d["origin"][slot],
-            season_steps=at.season_steps, width=at.width, bins=at.bins, now=at.now, newest=newest,
-            phase=at.phase, knows_season=at.knows_season,
-            forgotten=self._move(slots, at.now[last], 2 * at.bins[last]),
+            num=num.tolist(), slots=slot, nth=nth, left=left, step=step, origin=d["origin"][slot], place=at,
+            empty=at.now - newest, forgotten=self._move(slots, at.now[last], 2 * at.bins[last]),
         )  # fmt: skip
 
-    def _find_place(self, slots: Ints, time_ms: Ints) -> Place:
-        d = self.data
-        cadence = d["cadence_ms"][slots]
-        cell = (time_ms - d["anchor_ms"][slots] + cadence // 2) // cadence
-        steps = d["season_steps"][slots]
+    def _derive(self, slots: Ints | slice) -> None:
+        steps = self.data["season_steps"][slots]
         has_season = steps >= 2
         steps = np.where(has_season, steps, float(BINS))
-        bins = np.minimum(np.rint(steps), BINS).astype(np.int64)
-        width = steps / bins
+        bins = np.minimum(np.rint(steps), BINS)
+        columns = {
+            "has_season": has_season, "steps": steps, "bins": bins, "width": steps / bins,
+            "fast": 1.0 / np.maximum(FAST_SEASONS * steps, 1.0), "slow": 1.0 / (SLOW_SEASONS * steps),
+            "profile_rate": PROFILE_RATE * bins / steps,
+        }  # fmt: skip
+        for name, column in columns.items():
+            self.derived[name][slots] = column
+
+    def arrive(self, rows: Rows, time_ms: Ints, values: Floats, seen: Bools) -> Arrival:
+        """Count one reading of each slot in; its time is later than the slot's last one."""
+        d, own, here = self.data, self.derived, rows.host
+        all_seen = bool(seen.all())
+        step = d["step"][here] + 1
+        d["step"][here] = step
+        d["last_time_ms"][here] = time_ms
+        if not step.all():
+            fresh = step == 0
+            d["anchor_ms"][rows.slots[fresh]] = time_ms[fresh]
+        good = d["good"][here].astype(np.int64)
+        if not good.all():
+            first = seen & (good == 0)
+            d["origin"][rows.slots[first]] = values[first]
+        d["good"][here] += seen
+        since = step - d["restart"][here]
+        earliest = int(since.min())
+        restarted = (since == 0) & (step > SETTLED) if earliest <= 0 else None
+
+        place = self._find_place(here, time_ms)
+        forgotten = self._move(rows.slots, place.now, 2 * place.bins)
+        count = d["bin_count"][here] + seen
+        d["bin_count"][here] = count
+        learnt = self.profile_count[rows.slots, place.at_profile]
+        self.profile_count[rows.slots, place.at_profile] = learnt + seen
+        least = 1.0 / (good + 1)
+        slow = own["slow"][here]
+        weights = {
+            "spread_weight": np.maximum(slow, 1.0 / np.maximum(good, 1)),
+            "fast_rate": np.maximum(own["fast"][here], least),
+            "slow_rate": np.maximum(slow, least),
+            "bin_share": 1.0 / np.maximum(count, 1),
+            "profile_rate": np.maximum(1.0 / (learnt + 1.0), own["profile_rate"][here]),
+        }
+        if not all_seen:
+            weights = {name: seen * weight for name, weight in weights.items()}
+        return Arrival(
+            rows=rows, step=step, since=since, restarted=restarted,
+            unbroken=min(earliest, int((step - self.passed[here]).min()) - 1), seen=seen, all_seen=all_seen,
+            good=good, origin=d["origin"][here].copy(), place=place, forgotten=forgotten, **weights,
+        )  # fmt: skip
+
+    def _find_place(self, here: slice | Ints, time_ms: Ints) -> Place:
+        """Of cells at these times, of the slots that `here` picks."""
+        d, own = self.data, self.derived
+        # float64 holds these whole numbers exactly, and divides them several times faster than int64
+        cadence = d["cadence_ms"][here]
+        cell = np.floor((time_ms - d["anchor_ms"][here] + cadence // 2) / cadence)
+        steps, bins, width = own["steps"][here], own["bins"][here], own["width"][here]
         place = cell / width
-        now = np.floor(place + EPSILON).astype(np.int64)
+        now = np.floor(place + EPSILON)
+        season = np.floor(now / bins)
+        at_profile = (now - season * bins).astype(np.int64)
         return Place(
-            season_steps=steps, bins=bins, width=width, now=now,
-            phase=place - (width - 1.0) / (2.0 * width) - now, knows_season=has_season & (cell >= steps),
+            season_steps=steps, bins=bins, width=width, now=now.astype(np.int64), at_profile=at_profile,
+            at=at_profile + (season % 2).astype(np.int64) * bins,
+            phase=place - (width - 1.0) / (2.0 * width) - now,
+            knows_season=own["has_season"][here] & (cell >= steps),
         )  # fmt: skip
 
     def _move(self, slots: Ints, now: Ints, ring: Ints) -> tuple[Ints, Ints]:
@@ -257,3 +295,5 @@ class Timetable:
                     f"found {saved.shape} of {saved.dtype}"
                 )
             column[:num_slots] = saved
+        self.passed[:num_slots] = self.data["step"][:num_slots]
+        self._derive(slice(None))

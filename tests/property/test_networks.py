@@ -59,7 +59,7 @@ def test_steps_equal_torch(name: str, layers: int, seed: int) -> None:
     network, module, x_KRF, state, _ = paired(name, layers, seed)
     expected, _ = module(x_KRF, initial(network, state))
     for k in range(CHUNK):
-        state = network.step(x_KRF[k], state)
+        state = network.step(x_KRF[k].t(), state.t()).t()
         last = state[:, state.shape[1] - network.layers[-1].state_width :][:, :HIDDEN]
         torch.testing.assert_close(last, expected[k].detach(), rtol=1e-4, atol=2e-6)
 
@@ -79,7 +79,8 @@ def test_loss_and_gradients_equal_autograd(name: str, layers: int, seed: int, de
     expected = (weight * torch.nn.functional.huber_loss(said, target, reduction="none", delta=delta)).sum()
     expected.backward()
     network.gradient.fill_(float("nan"))  # whatever was there does not count
-    loss = network.accumulate(x_KRF, state, target, weight, delta)
+    x, y, w = (t.transpose(1, 2).contiguous() for t in (x_KRF, target, weight))
+    loss = network.accumulate(x, state.t(), y, w, delta)
     torch.testing.assert_close(loss, expected.detach(), rtol=1e-5, atol=1e-7)
     close = {"rtol": 1e-3, "atol": 1e-6}
     for n, v in head.items():
@@ -154,7 +155,7 @@ def test_a_row_does_not_depend_on_its_place_in_a_tile(name: str, horizon: int) -
         network = Network(PAIRS[name][0], 30, hidden, 1, horizon, generator, torch.device("cpu"))
         network.weights.add_(0.1 * torch.randn(network.weights.shape, generator=generator))
         for tiles in (1, 2):
-            x = torch.randn(1, 30, generator=generator).repeat(64 * tiles, 1)
-            state = torch.randn(1, network.state_width, generator=generator).repeat(64 * tiles, 1)
+            x = torch.randn(30, 1, generator=generator).repeat(1, 64 * tiles)
+            state = torch.randn(network.state_width, 1, generator=generator).repeat(1, 64 * tiles)
             for rows in (network.step(x, state), network.output(x, state)):
-                assert (rows == rows[0]).all(), (hidden, tiles)
+                assert (rows == rows[:, :1]).all(), (hidden, tiles)

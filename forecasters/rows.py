@@ -1,0 +1,73 @@
+"""Which slots a wave touches, and the cheapest way to reach them: as a view where they lie side by side.
+
+Letters: N rows with a series, R rows padded to whole tiles.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Tensor = torch.Tensor
+Ints = npt.NDArray[np.int64]
+
+TILE = 64
+"""Rows per tile. BLAS kernels and vectorised `sigmoid` round differently for the last rows of a block than
+for its body, so every wave is padded to whole tiles: what a series gets then depends on its own numbers
+alone, and not on how many others share its wave."""
+
+
+class Rows:
+    """N slots, each at most once, and padding up to R rows.
+
+    Where the slots follow one another, and padding falls on slots that no series has, `span` says so: state
+    is then read and written in place, without gathering. Elsewhere padding points to the scratch row. What a
+    series gets is the same either way. `host` picks the N rows out of a host array, as cheaply.
+    """
+
+    __slots__ = ("_index", "device", "host", "num", "padded", "scratch", "slots", "span")
+
+    def __init__(self, slots: Ints, num_slots: int, scratch: int, device: torch.device) -> None:
+        """num_slots: slots that series may have; those from there on, up to a tile beyond `scratch`, are free
+        for padding."""
+        self.slots = slots
+        self.num = slots.size
+        self.padded = self.num + -self.num % TILE
+        self.scratch = scratch
+        self.device = device
+        self.span = self._span(num_slots)
+        self.host: slice | Ints = (
+            slots if self.span is None else slice(self.span.start, self.span.start + self.num)
+        )
+        self._index: Tensor | None = None
+
+    def _span(self, num_slots: int) -> slice | None:
+        first, last = int(self.slots[0]), int(self.slots[-1])
+        if last - first != self.num - 1 or (self.padded > self.num and last != num_slots - 1):
+            return None
+        # ends that far apart leave no other way than steps of one, unless some step is longer
+        if self.num > 2 and (self.slots[1:] - self.slots[:-1]).max() > 1:
+            return None
+        return slice(first, first + self.padded)
+
+    @property
+    def index(self) -> Tensor:
+        """Slots `[R]` int64 on the device; made where first asked for."""
+        if self._index is None:
+            self._index = torch.from_numpy(self.fill(self.slots, self.scratch)).to(self.device)
+        return self._index
+
+    def fill(self, column_N: npt.NDArray[np.generic], filling: float) -> npt.NDArray[np.generic]:
+        """The column with `filling` at the padding."""
+        filled = np.full(self.padded, filling, column_N.dtype)
+        filled[: self.num] = column_N
+        return filled
+
+
+def padded(rows: Tensor, scratch: int) -> Tensor:
+    """`rows` followed by the scratch row up to a whole number of tiles."""
+    missing = -rows.numel() % TILE
+    if not missing:
+        return rows
+    return torch.cat([rows, rows.new_full((missing,), scratch)])
