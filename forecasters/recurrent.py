@@ -140,10 +140,12 @@ class Recurrent(Forecaster):
         """What is each series' own: the gate of every scored step, and the regression of the first.
         valid: which corrections have a target."""
         b = self.fields.take(wave.rows)
-        self._learn_gate(b["gate"], correction_QR, wave, valid_QR)
+        valid = None if wave.all_valid else valid_QR
+        if self.memory.horizon > 1:  # the first step has its own regression
+            self.learn_gate(b["gate"], correction_QR, wave.dep_QR, valid)
         origin = self.memory.rings["features"].view(-1, NUM_FEATURES).index_select(0, wave.past_QR[0])
-        valid = None if wave.all_valid else valid_QR[0]
-        nearest.learn(b, correction_QR[0], origin.t(), wave.dep_QR[0], valid)
+        first = None if valid is None else valid[0]
+        nearest.learn(b, correction_QR[0], origin.t(), wave.dep_QR[0], first)
         self.fields.put(wave.rows, b)
 
     def publish(self, wave: Wave, correction_HR: Tensor) -> Tensor:
@@ -153,17 +155,20 @@ class Recurrent(Forecaster):
         first = nearest.forecast(b, correction_HR[0], wave.x_FR)
         if self.memory.horizon == 1:
             return first[None]
-        said = correction_HR * self._gate(b["gate"])
+        said = correction_HR * self.gate(b["gate"])
         said[0] = first
         return said
 
-    def _learn_gate(self, sums: Tensor, correction_QR: Tensor, wave: Wave, valid_QR: Tensor) -> None:
-        """Two running sums per series and step: ridge regression of departures on corrections."""
-        new = torch.stack([wave.dep_QR, correction_QR]).mul_(correction_QR)
+    def learn_gate(
+        self, sums: Tensor, correction_QR: Tensor, dep_QR: Tensor, valid_QR: Tensor | None
+    ) -> None:
+        """Two running sums `[2, Q, R]` per series and step: ridge regression of departures on corrections.
+        valid: where there was a target; None: everywhere."""
+        new = torch.stack([dep_QR, correction_QR]).mul_(correction_QR)
         new.add_(sums, alpha=self.options.gate_forgetting)
-        sums.copy_(new if wave.all_valid else torch.where(valid_QR, new, sums))
+        sums.copy_(new if valid_QR is None else torch.where(valid_QR, new, sums))
 
-    def _gate(self, sums: Tensor) -> Tensor:
+    def gate(self, sums: Tensor) -> Tensor:
         """The share `[H, R]` in [0, 1] of the correction that has earned belief; 0 for a fresh series."""
         cross, square = sums
         return self._interpolate((cross / (square + self.options.gate_ridge)).clamp_(0.0, 1.0))

@@ -27,10 +27,10 @@ class Leaky(Forecaster):
         self.horizon = horizon
 
     def forecast(self, wave: Wave) -> torch.Tensor:
-        said = wave.x_RF.new_zeros(wave.x_RF.shape[0], self.horizon)
-        for k in range(wave.num_rows):
-            coming = FUTURE["values"][min(int(wave.step[k]) + 1, STEPS - 1), int(wave.rows[k])]
-            said[k, 0] = 0.01 * np.tanh(np.nan_to_num(coming))
+        said = wave.x_FR.new_zeros(self.horizon, wave.x_FR.shape[1])
+        for k, (slot, step) in enumerate(zip(wave.rows.slots, wave.arrival.step, strict=True)):
+            coming = FUTURE["values"][min(int(step) + 1, STEPS - 1), slot]
+            said[0, k] = 0.01 * np.tanh(np.nan_to_num(coming))
         return said
 
 

@@ -15,23 +15,33 @@ from hypothesis import strategies as st
 from forecasters import blend, nearest, scaling, season
 from forecasters.bank import build
 from forecasters.blend import Blend
-from forecasters.fields import Fields
+from forecasters.fields import Block, Fields
 from forecasters.intervals import Intervals
 from forecasters.linear import FORGETTING, RIDGE, Linear
 from forecasters.memory import CLIP, LINEAR_FEATURES, NUM_FEATURES, Wave
 from forecasters.pending import Pending
+from forecasters.recurrent import Recurrent
+from forecasters.rows import Rows
 from forecasters.steps import interpolation, scored_steps
 from forecasters.timetable import SETTLED, Timetable
 
 CPU = torch.device("cpu")
-ROW = torch.zeros(1, dtype=torch.int64)
+ROW = Rows(np.zeros(1, np.int64), 1, 1, CPU)
+"""One series in slot 0, and padding. Columns are given alike to all, and that of the series looked at."""
+SLOT = torch.zeros(1, dtype=torch.int64)
 Floats = npt.NDArray[np.float64]
 
 
-def block(fields: dict[str, object] | object) -> dict[str, torch.Tensor]:
-    columns = Fields(fields, CPU)  # type: ignore[arg-type]
-    columns.grow(1)
-    return columns.take(ROW)
+def columns(values: object, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """`[…]` as `[…, R]`."""
+    given = torch.tensor(np.asarray(values), dtype=dtype)[..., None]
+    return given.expand(*given.shape[:-1], ROW.padded).clone()
+
+
+def block(fields: dict[str, object] | object) -> Block:
+    own = Fields(fields, CPU)  # type: ignore[arg-type]
+    own.grow(1)
+    return own.take(ROW)
 
 
 # -- steps -----------------------------------------------------------------------------------------------
@@ -72,8 +82,8 @@ def test_scale_equals_a_slow_reference(seed: int, rate: float) -> None:
         if not (seen and n):
             departure = difference = 0.0  # the first value is what it departs from
         scaling.update(
-            b, *(torch.tensor([v], dtype=torch.float32) for v in (departure, difference)),
-            torch.tensor([seen * max(rate, 1 / max(n, 1))]), torch.tensor([n < 3]),
+            b, *(columns(v) for v in (departure, difference, seen * max(rate, 1 / max(n, 1)))),
+            columns(n < 3, torch.bool),
         )  # fmt: skip
         if seen and n >= 1:
             weight = max(rate, 1 / n)
@@ -88,17 +98,19 @@ def test_scale_equals_a_slow_reference(seed: int, rate: float) -> None:
         expected = max(math.sqrt(variance), 1e-6 * abs(level), smallest if n > 1 else 0, 1e-12)
         if math.isinf(expected):
             expected = max(math.sqrt(variance), 1e-6 * abs(level), 1e-12)
-        assert float(scaling.scale(b, torch.tensor([level]))) == pytest.approx(expected, rel=2e-4)
-        assert float(b["naive_error"]) == pytest.approx(mase, rel=1e-3, abs=1e-6)
+        scale, _ = scaling.scales(b, columns(level))
+        assert float(scale[0]) == pytest.approx(expected, rel=2e-4)
+        assert float(b["naive_error"][0]) == pytest.approx(mase, rel=1e-3, abs=1e-6)
 
 
 def test_scale_without_winsor_is_the_plain_root_mean_square() -> None:
     departures = np.random.default_rng(0).uniform(-1, 1, 500)
     b = block(scaling.FIELDS)
     for n, d in enumerate((0.0, *departures)):
-        one = torch.tensor([d], dtype=torch.float32)
-        scaling.update(b, one, one, torch.tensor([1 / max(n, 1)]), torch.tensor([n < 3]))
-    assert float(scaling.scale(b, torch.zeros(1))) == pytest.approx(np.sqrt((departures**2).mean()), rel=1e-3)
+        weight = columns(1 / max(n, 1))
+        scaling.update(b, columns(d), columns(d), weight, columns(n < 3, torch.bool))
+    scale, _ = scaling.scales(b, columns(0.0))
+    assert float(scale[0]) == pytest.approx(np.sqrt((departures**2).mean()), rel=1e-3)
 
 
 @settings(deadline=None, max_examples=6)
@@ -137,28 +149,32 @@ class OneSeason:
     def __init__(self, steps: float) -> None:
         self.timetable = Timetable()
         self.timetable.grow(1)
-        self.timetable["season_steps"][0] = steps
-        self.timetable["cadence_ms"][0] = 10
+        self.timetable.declare(np.array([0]), np.array([10]), np.array([10 * steps]))
         self.fields = Fields(season.FIELDS, CPU)
         self.fields.grow(1)
 
     def observe(self, t: int, value: float, seen: bool) -> None:
-        a = self.timetable.arrive(np.array([0]), np.array([10 * t]), np.array([value]), np.array([seen]))
+        a = self.timetable.arrive(ROW, np.array([10 * t]), np.array([value]), np.array([seen]))
         rows, bins = (torch.from_numpy(c) for c in a.forgotten)
         season.forget(self.fields, rows, bins)
-        places = torch.tensor(np.stack(a.rows_of_season(3 * season.BINS), 1))
-        weights = torch.tensor(np.stack([a.bin_share, a.profile_rate], 1), dtype=torch.float32)
-        season.observe(self.fields, places, weights, torch.tensor([value], dtype=torch.float32))
+        at = a.place
+        places = torch.tensor(np.stack([at.at, 2 * season.BINS + at.at_profile]))
+        weights = torch.tensor(np.stack([a.bin_share, a.profile_rate]), dtype=torch.float32)
+        new = torch.tensor([value], dtype=torch.float32)
+        season.observe(self.fields, places, weights, new, all_seen=a.all_seen)
+        phase, width, bins, at_profile, recent = (
+            torch.tensor(c, dtype=torch.float32) for c in (at.phase, at.width, at.bins, at.at_profile, at.at)
+        )
         self.calendar = season.Calendar(
-            width=torch.tensor(a.width, dtype=torch.float32), bins=torch.from_numpy(a.bins),
-            now=torch.from_numpy(a.now % (2 * a.bins)), age=torch.from_numpy(np.minimum(a.now, 72)),
-            phase=torch.tensor(a.phase, dtype=torch.float32),
+            phase=phase, width=width, bins=bins, origin=torch.stack([at_profile, recent - bins])[:, None],
+            length=torch.stack([bins, 2 * bins])[:, None],
+            start=torch.tensor([2 * season.BINS, 0]).view(2, 1, 1),
         )  # fmt: skip
 
-    def look_ahead(self, leads_RN: torch.Tensor, fallback: float) -> tuple[Floats, Floats]:
+    def look_ahead(self, leads: torch.Tensor, fallback: float) -> tuple[Floats, Floats]:
         """(profile, season ago) `[N]`."""
-        both = season.look_ahead(self.fields, ROW, self.calendar, leads_RN, torch.tensor([fallback]))
-        profile, ago = (t[0].numpy() for t in both)
+        both = season.look_ahead(self.fields, self.calendar, leads[:, None], torch.tensor([fallback]))
+        profile, ago = both[..., 0].numpy()
         return profile, ago
 
 
@@ -166,7 +182,7 @@ class OneSeason:
 def test_one_step_a_bin_gives_exactly_what_was_measured_a_season_ago(steps: int) -> None:
     values = np.random.default_rng(steps).normal(size=5 * steps).astype(np.float32)
     one = OneSeason(float(steps))
-    leads = torch.arange(0, steps, dtype=torch.float32)[None, :]
+    leads = torch.arange(0, steps, dtype=torch.float32)
     for t, value in enumerate(values):
         one.observe(t, float(value), True)
         if t < steps:
@@ -200,7 +216,6 @@ def test_season_equals_a_slow_reference(seed: int, steps: float) -> None:
             rate = max(1 / (n + 1), 0.1 / width)
             profile[now % bins] = (old + rate * (value - old), n + 1)
         leads = np.unique(np.round(rng.uniform(0, steps - 1, 6)))
-        leads_RN = torch.tensor(leads[None, :], dtype=torch.float32)
         centre = (width - 1) / (2 * width)
         expected_profile, expected_ago = [], []
         for lead in leads:
@@ -218,7 +233,7 @@ def test_season_equals_a_slow_reference(seed: int, steps: float) -> None:
             else:
                 right = means[0] if means[1] is None else means[1]
                 expected_ago.append(float(np.interp(x, [left, left + 1], [means[0], right])))
-        ours, ago = one.look_ahead(leads_RN, -7.0)
+        ours, ago = one.look_ahead(torch.tensor(leads, dtype=torch.float32), -7.0)
         np.testing.assert_allclose(ours, expected_profile, rtol=1e-3, atol=2e-4)
         np.testing.assert_allclose(ago, expected_ago, rtol=1e-3, atol=2e-4)
 
@@ -230,22 +245,23 @@ def test_season_equals_a_slow_reference(seed: int, steps: float) -> None:
 @pytest.mark.parametrize("noise", ["normal", "exponential", "heavy"])
 def test_intervals_cover_what_was_asked_for(noise: str, coverage: float) -> None:
     rng = np.random.default_rng(1)
-    rows = torch.arange(8)
+    rows = Rows(np.arange(8), 8, 8, CPU)
     intervals = Intervals(1, (1, 12), coverage, CPU)
     intervals.fields.grow(8)
+    every = torch.ones(2, 64, dtype=torch.bool)
     covered = []
     for _ in range(3000):
         draw = {
-            "normal": rng.normal(size=(8, 1, 2)),
-            "exponential": rng.exponential(size=(8, 1, 2)),
-            "heavy": rng.standard_t(3, size=(8, 1, 2)),
+            "normal": rng.normal(size=(1, 2, 64)),
+            "exponential": rng.exponential(size=(1, 2, 64)),
+            "heavy": rng.standard_t(3, size=(1, 2, 64)),
         }[noise]
         error = torch.tensor(0.3 * np.abs(draw), dtype=torch.float32)
         half = intervals.half_width(rows)
-        covered.append((error <= half).numpy())
-        intervals.learn(rows, error, half, torch.ones(8, 2, dtype=torch.bool))
+        covered.append((error <= half)[..., :8].numpy())
+        intervals.learn(rows, error, half, every, all_valid=True)
     shares = np.mean(covered[500:], axis=0)
-    assert (np.abs(shares.mean((0, 1)) - coverage) < 0.02).all()
+    assert (np.abs(shares.mean((0, 2)) - coverage) < 0.02).all()
     assert (np.abs(shares - coverage) < 0.03).all()
 
 
@@ -259,10 +275,11 @@ def test_interval_equals_a_slow_reference(seed: int, coverage: float) -> None:
     mean, log_factor, judged = np.ones((2, 4)), np.zeros((2, 4)), np.zeros(4)
     for _ in range(60):
         half = mean * 2.06 * np.exp(log_factor)
-        np.testing.assert_allclose(intervals.half_width(ROW)[0].numpy(), half, rtol=1e-4)
+        np.testing.assert_allclose(intervals.half_width(ROW)[..., 0].numpy(), half, rtol=1e-4)
         error, valid = rng.exponential(size=(2, 4)) * 10.0 ** rng.uniform(-2, 2), rng.random(4) < 0.8
         intervals.learn(
-            ROW, *(torch.tensor(a[None]).float() for a in (error, half)), torch.tensor(valid[None])
+            ROW, *(columns(a) for a in (error, half)), columns(valid, torch.bool),
+            all_valid=bool(valid.all()),
         )  # fmt: skip
         for q in np.flatnonzero(valid):
             judged[q] += 1
@@ -306,16 +323,16 @@ def test_blend_equals_a_slow_reference(seed: int) -> None:
         by_step = np.stack([np.interp(every, scored, w) for w in weights])
         np.testing.assert_allclose(by_step.sum(0), 1.0)
         expected = (by_step * np.vstack([path, stacked])).sum(0)
-        said, said_stack = ours.forecast(ROW, torch.tensor(path[None], dtype=torch.float32))
-        np.testing.assert_allclose(said_stack[0].numpy(), stacked, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(said[0].numpy(), expected, rtol=1e-3, atol=1e-4)
+        said, said_stack = ours.forecast(ROW, columns(path))
+        np.testing.assert_allclose(said_stack[..., 0].numpy(), stacked, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(said[..., 0].numpy(), expected, rtol=1e-3, atol=1e-4)
 
         said_XQ = rng.normal(size=(experts + 1, len(scored)))
         dep = rng.standard_t(2, size=len(scored)) * 3
         valid = rng.random(len(scored)) < 0.8
-        tensors = [torch.tensor(a[None], dtype=torch.float32) for a in (said_XQ, dep)]
-        ours.learn(ROW, *tensors, torch.tensor(valid[None]))
-        ours.learn_stack(tensors[0][:, :experts], tensors[1], torch.tensor(valid[None]))
+        said, came, judged_Q = columns(said_XQ), columns(dep), columns(valid, torch.bool)
+        ours.learn(ROW, said, came, judged_Q, all_valid=bool(valid.all()))
+        ours.learn_stack(*(t[None, ..., 0] for t in (said[:experts], came, judged_Q)))
         dep = np.clip(dep, -20, 20)
         cross *= blend.STACK_FORGETTING
         target *= blend.STACK_FORGETTING
@@ -335,14 +352,15 @@ def test_gate_equals_a_slow_reference(seed: int) -> None:
     bank = build(["gru"], horizon=6, device="cpu", chunk=4, hidden=4, gate_ridge=2.0, gate_forgetting=0.9)
     bank.add(["a"], cadence_ms=1000)
     model = bank.models["gru"]
+    assert isinstance(model, Recurrent)
     history: list[list[tuple[float, float]]] = [[] for _ in bank.scored]
     for _ in range(40):
         said, dep = rng.normal(size=(2, len(bank.scored)))
         dep += said
         valid = rng.random(len(bank.scored)) < 0.7
-        model.learn_gate(  # type: ignore[attr-defined]
-            ROW, *(torch.tensor(a[None], dtype=torch.float32) for a in (said, dep)), torch.tensor(valid[None])
-        )
+        gate = model.fields.take(ROW)["gate"]
+        targets = None if valid.all() else columns(valid, torch.bool)
+        model.learn_gate(gate, columns(said), columns(dep), targets)
         for q in np.flatnonzero(valid):
             history[q].append((said[q], dep[q]))
         expected = []
@@ -351,8 +369,7 @@ def test_gate_equals_a_slow_reference(seed: int) -> None:
             c, d = np.array(pairs).reshape(-1, 2).T
             expected.append(np.clip((weight * c * d).sum() / ((weight * c * c).sum() + 2.0), 0, 1))
         expected = np.interp(np.arange(1, 7), bank.scored, expected)
-        gate = model.gate(ROW)[0].numpy()  # type: ignore[attr-defined]
-        np.testing.assert_allclose(gate, expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(model.gate(gate)[:, 0].numpy(), expected, rtol=1e-3, atol=1e-5)
 
 
 @settings(deadline=None, max_examples=5)
@@ -362,33 +379,35 @@ def test_the_first_step_equals_a_weighted_ridge_regression(seed: int, seasonal: 
     rng = np.random.default_rng(seed)
     fields = Fields(nearest.FIELDS, CPU)
     fields.grow(1)
-    nearest.reset(fields, ROW)
+    nearest.reset(fields, SLOT)
+    b = fields.take(ROW)
     truth = rng.normal(size=nearest.NUM)
     inputs, happened = np.zeros((0, nearest.NUM)), np.zeros(0)
     for _ in range(60):
-        features = rng.normal(size=(1, NUM_FEATURES)) * (1.0 if seasonal else 0.0)
-        features[0, nearest.INPUTS[0]] = rng.normal()
-        z = np.concatenate([rng.normal(size=1), features[0, list(nearest.INPUTS)]])
+        features = rng.normal(size=(NUM_FEATURES, 1)) * (1.0 if seasonal else 0.0)
+        features[nearest.INPUTS[0]] = rng.normal()
+        z = np.concatenate([rng.normal(size=1), features[list(nearest.INPUTS), 0]])
         dep, valid = float(truth @ z + rng.normal()), rng.random() < 0.8
-        args = [torch.tensor(a, dtype=torch.float32) for a in (z[:1], features)]
-        nearest.learn(fields, ROW, *args, torch.tensor([dep], dtype=torch.float32), torch.tensor([valid]))
+        targets = None if valid else columns(valid, torch.bool)
+        nearest.learn(b, columns(z[0]), columns(features[:, 0]), columns(dep), targets)
         if valid:
             inputs, happened = np.vstack([inputs, z]), np.append(happened, np.clip(dep, -8, 8))
     weight = nearest.FORGETTING ** np.arange(len(happened))[::-1]
     ridge = nearest.RIDGE * nearest.FORGETTING ** len(happened) * np.eye(nearest.NUM)
     precision = (inputs * weight[:, None]).T @ inputs + ridge
     expected = np.linalg.solve(precision, (inputs * weight[:, None]).T @ happened)
-    x = torch.tensor(rng.normal(size=(1, NUM_FEATURES)), dtype=torch.float32)
-    said = nearest.forecast(fields, ROW, torch.tensor([0.5]), x)
-    wanted = expected @ np.concatenate([[0.5], x[0, list(nearest.INPUTS)].numpy()])
-    assert said.item() == pytest.approx(wanted, rel=0.02, abs=0.02)
+    x = columns(rng.normal(size=NUM_FEATURES))
+    said = nearest.forecast(b, columns(0.5), x)
+    wanted = expected @ np.concatenate([[0.5], x[list(nearest.INPUTS), 0].numpy()])
+    assert said[0].item() == pytest.approx(wanted, rel=0.02, abs=0.02)
 
 
 def test_the_first_step_of_a_fresh_series_is_naive() -> None:
     fields = Fields(nearest.FIELDS, CPU)
     fields.grow(1)
-    nearest.reset(fields, ROW)
-    assert nearest.forecast(fields, ROW, torch.ones(1), torch.ones(1, NUM_FEATURES)).item() == 0.0
+    nearest.reset(fields, SLOT)
+    b = fields.take(ROW)
+    assert (nearest.forecast(b, columns(1.0), columns(np.ones(NUM_FEATURES))) == 0.0).all()
 
 
 # -- what waits for its target ---------------------------------------------------------------------------
@@ -401,22 +420,23 @@ def test_pending_returns_each_forecast_at_its_target() -> None:
     said: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     generator = torch.Generator().manual_seed(0)
     for t in range(60):
-        now = torch.tensor([t])
+        now = np.array([t])
         if t % 11 == 5:  # a missing step: nothing is due, and nothing is said
-            pending.pass_over(ROW, now)
+            pending.pass_over(ROW.slots, now)
             continue
-        mean, half, made = pending.due(ROW, pending.places(now))
+        mean, half, made = pending.due(pending.places(ROW, now), all_made=False)
+        assert made is not None
         for q, h in enumerate(scored):
             if t >= h:
-                assert bool(made[0, q]) == (t - h in said)
+                assert bool(made[q, 0]) == (t - h in said)
             if t - h in said:
-                torch.testing.assert_close(mean[0, :, q], said[t - h][0][0, :, q].half().float())
-                torch.testing.assert_close(half[0, :, q], said[t - h][1][0, :, q].half().float())
+                torch.testing.assert_close(mean[:, q, 0], said[t - h][0][:, q, 0].half().float())
+                torch.testing.assert_close(half[:, q, 0], said[t - h][1][:, q, 0].half().float())
         said[t] = (
-            torch.randn(1, 2, len(scored), generator=generator),
-            torch.rand(1, 1, len(scored), generator=generator),
+            torch.randn(2, len(scored), ROW.padded, generator=generator),
+            torch.rand(1, len(scored), ROW.padded, generator=generator),
         )
-        pending.put(ROW, pending.places(now), *said[t])
+        pending.put(pending.places(ROW, now), *said[t])
 
 
 @settings(deadline=None, max_examples=5)
@@ -486,13 +506,13 @@ def test_linear_solves_the_weighted_normal_equations(seed: int, season_steps: in
         values.append(0.3 + 1.2 * values[-1] - 0.5 * values[-2] + rng.normal())
     for t, value in enumerate(values):
         bank.step(np.array([0]), np.array([t * 1000]), np.array([value + 2 * np.sin(2 * np.pi * t / 12)]))
-    x = np.stack([w.x_RF[0, LINEAR_FEATURES].numpy() for w in waves]).astype(np.float64)
+    x = np.stack([w.x_FR[LINEAR_FEATURES, 0].numpy() for w in waves]).astype(np.float64)
     model = bank.models["linear"]
     assert isinstance(model, Linear)
     ours = model.fields["weights"][0].numpy()
     for h in range(1, horizon + 1):
         origins = np.arange(steps - h)
-        dep = np.array([float(waves[t + h].dep_RH[0, h - 1]) for t in origins]).clip(-CLIP, CLIP)
+        dep = np.array([float(waves[t + h].path.dep[h - 1, 0]) for t in origins]).clip(-CLIP, CLIP)
         dep[:SETTLED] = 0.0  # not judged: as if the forecast, zero at first, had been right
         age = FORGETTING ** (len(origins) - 1 - origins)
         use = x[: steps - h]
