@@ -554,7 +554,7 @@ class Bank:
         published = torch.stack([tracked[n] for n in self.names])
         half = self.intervals.half_width(wave.rows)
         raw = [said[None] for name, said in tracked.items() if name not in self.names]
-        self.pending.put(places, torch.cat([self._at_scored(published), *raw]), half)
+        self.pending.put(places, [self._at_scored(published), *raw, half])
         return published, self._interpolate(half), replaced
 
     # -- ticks -------------------------------------------------------------------------------------------

@@ -176,8 +176,7 @@ class Chunks:
         features, level = rings["features"].view(-1, NUM_FEATURES), rings["level"].view(-1, 2)
         x = level.new_zeros(chunk, NUM_FEATURES, used + -used % TILE)
         own = features.index_select(0, places[: chunk * fresh]).view(chunk, fresh, NUM_FEATURES)
-        x[..., :fresh] = own.float().transpose(1, 2)
-        x[..., fresh:used] = self.pool_x[replayed].permute(1, 2, 0)
+        x[..., :fresh] = own.transpose(1, 2).contiguous()
         values, scale = level.index_select(0, places).view(-1, fresh, 2).unbind(2)
         masked = features[:, MASKED].index_select(0, places).view(values.shape) > 0
         ahead = torch.where(masked, float("nan"), values)[1:].unfold(0, self.horizon, 1).transpose(1, 2)
@@ -188,7 +187,9 @@ class Chunks:
             own = torch.where(torch.from_numpy(arrived).to(self.device), own, float("nan"))
         target = own.new_full((chunk, self.horizon, x.shape[2]), float("nan"))
         target[..., :fresh] = own
-        target[..., fresh:used] = self.pool_target[replayed].permute(1, 2, 0)
+        if used > fresh:
+            x[..., fresh:used] = self.pool_x[replayed].permute(1, 2, 0)
+            target[..., fresh:used] = self.pool_target[replayed].permute(1, 2, 0)
         return x, target
 
     def _keep(self, num_whole: int, live: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

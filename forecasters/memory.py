@@ -8,7 +8,7 @@ Letters: S slots, R rows, F features, H horizon, Q scored steps, L ring length.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ NUM_FEATURES = 31
 NET_FEATURES = slice(0, 30)
 """All but the constant one: every layer has a bias of its own."""
 LINEAR_FEATURES = slice(2, 31)
+NEAREST = (NEAR_FEATURES.start, FAR_FEATURES.start, FAR_FEATURES.start + 1)
+"""The last difference, the departure from the profile, the profile's change in one step."""
 NEAR = slice(0, NUM_LAGS + 2)
 """Lags and averages in the slab of `Memory.core`."""
 
@@ -60,7 +62,8 @@ class Wave:
     same for every step, where some forecaster asks for it. place_R: of this reading in the rings. x_FR:
     features after this reading. season_offset: value less that of a season ago, in units of scale; ago_HR:
     what the season before did next, where some forecaster asks for it. departure: value less the slow average
-    before it, in units of the series, as `base`.
+    before it, in units of the series, as `base`. nearest_MR: the features `NEAREST`, and those one step ago.
+    states: what a network's `observe` leaves for its `forecast`, by its identity.
     """
 
     rows: Rows
@@ -83,6 +86,9 @@ class Wave:
     season_offset: Tensor
     ago_HR: Tensor
     departure: Tensor
+    nearest_MR: Tensor
+    nearest_before_MR: Tensor
+    states: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -126,6 +132,7 @@ class Memory:
             "lowest": Field(initial=float("inf")),
             "highest": Field(initial=float("-inf")),
             **scaling.FIELDS,
+            "nearest": Field((len(NEAREST),)),
             **season.FIELDS,
         }
         rings = {
@@ -141,6 +148,7 @@ class Memory:
         self._ages = torch.from_numpy(self._steps).to(device)[:, None]
         self._scored_at = torch.tensor(scored, device=device) - 1 if needs_path else None
         self._path = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)[:, None]
+        self._nearest = torch.tensor(NEAREST, device=device)
         self._zero, self._length = torch.tensor(0), torch.tensor(ring_length)
         self._true = torch.ones((), dtype=torch.bool, device=device)
         self._plan_leads()
@@ -205,12 +213,15 @@ class Memory:
         level = base.to(torch.float32)
         scale, naive_error = scaling.scales(b, level)
         x16, ago_HR, offset = self._features(rows, at, b.whole[NEAR], y, seen_R, scale, season_steps)
-        lags[1:].copy_(lags[:-1].clone())
-        lags[0].copy_(y)
+        lags.copy_(torch.cat([y[None], lags[:-1]]))
         self._widen(b, y, seen_R)
+        # stored as float16, so computed from float16: a resumed run sees what the first run saw
+        x_FR = x16.to(torch.float32)
+        before, nearest = b["nearest"].clone(), x_FR.index_select(0, self._nearest)
+        b["nearest"].copy_(nearest)
         self.core.put(rows, b)
         place_R = first + place
-        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_R, x16.t())
+        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_R, x16.t().contiguous())
         self.rings["level"].view(-1, 2).index_copy_(0, place_R, torch.stack([y, scale], 1))
         scored = self._scored_at
         return Wave(
@@ -219,9 +230,8 @@ class Memory:
             valid_QR=valid if scored is None else valid.index_select(0, scored),
             past_QR=past if scored is None else past.index_select(0, scored),
             path=Path(dep, valid, past) if self.needs_path else None, place_R=place_R,
-            # stored as float16, so computed from float16: a resumed run sees what the first run saw
-            x_FR=x16.to(torch.float32), base=base, last=y, scale=scale, naive_error=naive_error,
-            lowest=b["lowest"], highest=b["highest"],
+            x_FR=x_FR, nearest_MR=nearest, nearest_before_MR=before, base=base, last=y, scale=scale,
+            naive_error=naive_error, lowest=b["lowest"], highest=b["highest"],
             season_steps=season_steps, season_offset=offset, ago_HR=ago_HR,
             departure=departure,
         )  # fmt: skip
@@ -266,9 +276,11 @@ class Memory:
     ) -> tuple[Tensor, Tensor, Tensor, bool]:
         """(departures, targets or not, places in the rings) of the steps that are asked for; all targets?"""
         past = place - self._ages
-        past.add_((past < self._zero) * self._length).add_(first)
-        level = self.rings["level"].view(-1, 2).index_select(0, past.view(-1)).view(*past.shape, 2)
-        dep = (y - level[..., 0]).div_(level[..., 1])
+        past.add_(torch.where(past < self._zero, first + self._length, first))
+        last, scale = (
+            self.rings["level"].view(-1, 2).index_select(0, past.view(-1)).view(*past.shape, 2).unbind(-1)
+        )
+        dep = (y - last).div_(scale)
         all_valid = a.all_seen and a.unbroken >= self.horizon
         if all_valid:
             return dep, self._true.expand(past.shape), past, True
@@ -297,15 +309,14 @@ class Memory:
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """(features `[F, R]` float16, ago_HR, season offset). near: lags before this reading, and averages;
         empty: as in `Stretch`."""
-        x = y.new_empty(NUM_FEATURES, y.shape[0])
-        x[BIAS] = 1.0
-        x[MASKED] = 0.0 if seen is None else ~seen
-        torch.sub(y, near, out=x[NEAR_FEATURES]).div_(scale)
+        x = y.new_zeros(NUM_FEATURES, y.shape[0])
+        x[BIAS].fill_(1.0)
+        if seen is not None:
+            x[MASKED] = ~seen
+        nearby = torch.sub(y, near, out=x[NEAR_FEATURES]).div_(scale)
         knows = at.knows_season
         if not knows.any():
-            x[NEAR_FEATURES].clamp_(-CLIP, CLIP)
-            x[HAS_SEASON] = 0.0
-            x[FAR_FEATURES] = 0.0
+            nearby.clamp_(-CLIP, CLIP)
             nothing = y.new_zeros(())
             return x.to(torch.float16), nothing.expand(self.horizon, y.shape[0]), nothing.expand(y.shape)
         table, far_at = self._look_ahead(rows, at, y, season_steps, empty)

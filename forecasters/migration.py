@@ -170,19 +170,19 @@ class Migration:
         """Blocks of h places for scored step h. What nobody said counts as naive, with a wide interval."""
         old, new = self.old[PENDING], self.new[PENDING]
         starts = {h: sum(self.old_steps[:k]) for k, h in enumerate(self.old_steps)}
-        for key, names in (("pending.mean", "tracked"), ("pending.half", "bounded")):
+        old_said, fresh = self.old_state["pending.said"], self.state["pending.said"]
+        old_first, first = (len(listed(s["tracked"])) for s in (old, new))  # where half-widths begin
+        fresh[:, :, first:] = FIRST_FACTOR
+        for names, old_begin, begin in (("tracked", 0, 0), ("bounded", old_first, first)):
             kept = [n for n in listed(new[names]) if n.removesuffix(" raw") in self.kept or n == "stack"]
             source, target = places(listed(old[names]), listed(new[names]), kept)
-            fresh = self.state[key]
-            if key == "pending.half":
-                fresh.fill_(FIRST_FACTOR)
             at = 0
             for h in self.new_steps:
                 if h in starts and target.numel():
-                    block = self.old_state[key][:, starts[h] : starts[h] + h].index_select(2, source)
-                    if key == "pending.half":
-                        fresh[:, at : at + h] = block.amax(2, keepdim=True)
-                    fresh[:, at : at + h, target] = block
+                    block = old_said[:, starts[h] : starts[h] + h].index_select(2, source + old_begin)
+                    if names == "bounded":
+                        fresh[:, at : at + h, begin:] = block.amax(2, keepdim=True)
+                    fresh[:, at : at + h, target + begin] = block
                 at += h
 
     def _move_intervals(self) -> None:

@@ -19,13 +19,11 @@ from collections.abc import Mapping
 import torch
 
 from forecasters.fields import Block, Field, Fields
-from forecasters.memory import CLIP, FAR_FEATURES, NEAR_FEATURES
+from forecasters.memory import CLIP, NEAREST
 
 Tensor = torch.Tensor
 
-INPUTS = (NEAR_FEATURES.start, FAR_FEATURES.start, FAR_FEATURES.start + 1)
-"""Of the features: the last difference, the departure from the profile, the profile's change in one step."""
-NUM = 1 + len(INPUTS)
+NUM = 1 + len(NEAREST)
 FORGETTING = 0.999
 """As that of the gate; .9998 is 1 % worse on ETTh1."""
 RIDGE = 10.0
@@ -42,38 +40,28 @@ def reset(fields: Fields, rows: Tensor) -> None:
     fields["nearest_root"][rows] = torch.eye(NUM, device=rows.device) / math.sqrt(RIDGE)
 
 
-def learn(b: Block, correction: Tensor, features_FR: Tensor, dep: Tensor, valid: Tensor | None) -> None:
-    """From what was said one step ago and the features that it was said from; `dep` [R] is what happened.
-    valid `[R]`: where that was a target; None: everywhere."""
-    z = _inputs(correction, features_FR)
-    w, root = b["nearest_weights"], b["nearest_root"]
-    s = root if valid is None else root.clone()
+def learn(b: Block, correction: Tensor, own_MR: Tensor, dep: Tensor, valid: Tensor | None) -> None:
+    """From what was said one step ago and the features `NEAREST` that it was said from; `dep` [R] is what
+    happened. valid `[R]`: where that was a target; None: everywhere."""
+    z = torch.cat([correction.clamp(-CLIP, CLIP)[None], own_MR])
+    weights, root = b["nearest_weights"], b["nearest_root"]
+    w, s = (weights, root) if valid is None else (weights.clone(), root.clone())
     f = (s * z[:, None]).sum(0)
     u = (s * f).sum(1)
     alpha = (f * f).sum(0).add_(FORGETTING)
-    error = dep.clamp(-CLIP, CLIP).sub_((w * z).sum(0)).div_(alpha)
-    new_w = torch.addcmul(w, u, error)
-    share = (alpha * FORGETTING).sqrt_().add_(alpha)
-    s.sub_((u / share)[:, None] * f)
+    error = dep.clamp(-CLIP, CLIP) - (w * z).sum(0)
+    w.addcmul_(u, error.div_(alpha))
+    u.div_((alpha * FORGETTING).sqrt_().add_(alpha))
+    s.addcmul_(u[:, None], f, value=-1.0)
     # forgetting inflates directions that are never excited; none may exceed the prior
-    diagonal = (s * s).sum(1)
-    lift = diagonal.mul_(RIDGE).clamp_(min=FORGETTING).rsqrt_()
+    lift = (s * s).sum(1).mul_(RIDGE).clamp_(min=FORGETTING).rsqrt_()
     s.mul_(lift[:, None])
     if valid is not None:
-        new_w, s = torch.where(valid, new_w, w), torch.where(valid, s, root)
-        root.copy_(s)
-    w.copy_(new_w)
+        weights.copy_(torch.where(valid, w, weights))
+        root.copy_(torch.where(valid, s, root))
 
 
-def forecast(b: Block, correction: Tensor, features_FR: Tensor) -> Tensor:
-    """The departure `[R]` one step ahead, in units of scale. Reads only."""
-    return (b["nearest_weights"] * _inputs(correction, features_FR)).sum(0)
-
-
-def _inputs(correction: Tensor, features_FR: Tensor) -> Tensor:
-    """`[M, R]`."""
-    z = correction.new_empty(NUM, correction.shape[0])
-    torch.clamp(correction, -CLIP, CLIP, out=z[0])
-    for k, feature in enumerate(INPUTS, 1):
-        z[k] = features_FR[feature]
-    return z
+def forecast(b: Block, correction: Tensor, own_MR: Tensor) -> Tensor:
+    """The departure `[R]` one step ahead, in units of scale, from the features `NEAREST` now. Reads only."""
+    w = b["nearest_weights"]
+    return (w[1:] * own_MR).sum(0).addcmul_(w[0], correction.clamp(-CLIP, CLIP))

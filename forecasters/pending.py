@@ -8,6 +8,8 @@ none was made, NaN takes its place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -29,13 +31,9 @@ class Pending:
         self._steps = np.array(scored)[:, None]
         self.starts = np.cumsum(self._steps, 0) - self._steps
         self._total = total = sum(scored)
-        self.fields = Fields(
-            {
-                "mean": Field((total, tracked), torch.float16),
-                "half": Field((total, bounded), torch.float16),
-            },
-            device,
-        )
+        self.tracked = tracked
+        # means of what is tracked, then half-widths
+        self.fields = Fields({"said": Field((total, tracked + bounded), torch.float16)}, device)
 
     def places(self, rows: Rows, step: Ints) -> Tensor:
         """Where `[Q · R]` in the flattened rings the forecasts due at `step` lie, and those made now will."""
@@ -51,7 +49,11 @@ class Pending:
     def due(self, places: Tensor, *, all_made: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """(means `[E, Q, R]`, half-widths `[E', Q, R]`, whether there are `[Q, R]`) of the forecasts whose
         target is that step; a mean is 0 where there is none. all_made: there are, and None says so."""
-        mean, half = (self._columns(self._ring(name).index_select(0, places)) for name in ("mean", "half"))
+        read = self._ring().index_select(0, places).t()
+        said = read.to(torch.float32, memory_format=torch.contiguous_format)
+        mean, half = said.view(-1, self._num_scored, said.shape[1] // self._num_scored).tensor_split(
+            (self.tracked,)
+        )
         if all_made:
             return mean, half, None
         made = ~torch.isnan(mean[0])
@@ -60,20 +62,13 @@ class Pending:
     def pass_over(self, slots: Ints, steps: Ints) -> None:
         """No forecast is made at these steps of these slots."""
         places = torch.from_numpy(self._at(slots, steps).ravel()).to(self.device)
-        self._ring("mean").index_fill_(0, places, float("nan"))
+        self._ring()[:, : self.tracked].index_fill_(0, places, float("nan"))
 
-    def put(self, places: Tensor, mean_EQR: Tensor, half_EQR: Tensor) -> None:
-        """Keep what was forecast after that step's reading; its targets are step + 1, step + 2 …"""
-        for name, t in (("mean", mean_EQR), ("half", half_EQR)):
-            kept = t.flatten(1).clamp(-FINITE, FINITE).to(torch.float16).t()
-            self._ring(name).index_copy_(0, places, kept)
+    def put(self, places: Tensor, said: Sequence[Tensor]) -> None:
+        """Keep what was forecast after that step's reading: means, then half-widths, in parts `[…, Q, R]`;
+        its targets are step + 1, step + 2 …"""
+        kept = torch.cat(list(said)).flatten(1).clamp_(-FINITE, FINITE).to(torch.float16)
+        self._ring().index_copy_(0, places, kept.t())
 
-    def _ring(self, name: str) -> Tensor:
-        return self.fields[name].flatten(0, 1)
-
-    def _columns(self, read: Tensor) -> Tensor:
-        return (
-            read.t()
-            .to(torch.float32, memory_format=torch.contiguous_format)
-            .unflatten(1, (self._num_scored, -1))
-        )
+    def _ring(self) -> Tensor:
+        return self.fields["said"].flatten(0, 1)

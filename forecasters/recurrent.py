@@ -20,7 +20,7 @@ from forecasters.cells import Cell
 from forecasters.chunks import Batch, Chunks
 from forecasters.fields import Field, Fields
 from forecasters.forecaster import Forecaster
-from forecasters.memory import CLIP, NET_FEATURES, NUM_FEATURES, Held, Memory, Wave
+from forecasters.memory import CLIP, NET_FEATURES, Held, Memory, Wave
 from forecasters.network import Adam, Network
 from forecasters.rows import TILE
 from forecasters.steps import Interpolation, scored_steps
@@ -103,6 +103,7 @@ class Recurrent(Forecaster):
         state = self.network.step(wave.x_FR[NET_FEATURES], b["state"].contiguous())
         b["state"].copy_(state)
         self.fields.put(wave.rows, b)
+        wave.states[id(self)] = state
         ends, at = self.chunks.ends(wave)
         if ends.numel():
             kept = state.index_select(1, ends).t().to(torch.float16)
@@ -133,8 +134,7 @@ class Recurrent(Forecaster):
 
     def forecast(self, wave: Wave) -> Tensor:
         """The raw correction `[H, R]` to the last value, before the gate."""
-        state = self.fields.take(wave.rows)["state"].contiguous()
-        return self.network.output(wave.x_FR[NET_FEATURES], state)
+        return self.network.output(wave.x_FR[NET_FEATURES], wave.states[id(self)])
 
     def learn_own(self, wave: Wave, correction_QR: Tensor, valid_QR: Tensor) -> None:
         """What is each series' own: the gate of every scored step, and the regression of the first.
@@ -143,16 +143,15 @@ class Recurrent(Forecaster):
         valid = None if wave.all_valid else valid_QR
         if self.memory.horizon > 1:  # the first step has its own regression
             self.learn_gate(b["gate"], correction_QR, wave.dep_QR, valid)
-        origin = self.memory.rings["features"].view(-1, NUM_FEATURES).index_select(0, wave.past_QR[0])
         first = None if valid is None else valid[0]
-        nearest.learn(b, correction_QR[0], origin.t(), wave.dep_QR[0], first)
+        nearest.learn(b, correction_QR[0], wave.nearest_before_MR, wave.dep_QR[0], first)
         self.fields.put(wave.rows, b)
 
     def publish(self, wave: Wave, correction_HR: Tensor) -> Tensor:
         """Departures `[H, R]` as they are published: the correction through the gate, the first step by its
         own regression."""
         b = self.fields.take(wave.rows)
-        first = nearest.forecast(b, correction_HR[0], wave.x_FR)
+        first = nearest.forecast(b, correction_HR[0], wave.nearest_MR)
         if self.memory.horizon == 1:
             return first[None]
         said = correction_HR * self.gate(b["gate"])

@@ -46,7 +46,7 @@ def update(b: Block, departure: Tensor, difference: Tensor, weight: Tensor, unju
     if unjudged is not None:
         limit = torch.where(unjudged, SQUARABLE, limit)
     d = torch.clamp(departure, -limit, limit)
-    variance.addcmul_(weight, d.square_().sub_(variance)).clamp_(min=0)
+    variance.addcmul_(weight, d.square_().sub_(variance))
     magnitude = difference.abs_()
     # a threshold makes infinity of 0: no move
     torch.minimum(smallest, torch.threshold(magnitude, 0.0, float("inf")), out=smallest)

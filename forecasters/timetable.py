@@ -227,8 +227,9 @@ class Timetable:
         forgotten = self._move(rows.slots, place.now, 2 * place.bins)
         count = d["bin_count"][here] + seen
         d["bin_count"][here] = count
-        learnt = self.profile_count[rows.slots, place.at_profile]
-        self.profile_count[rows.slots, place.at_profile] = learnt + seen
+        counts, at = self.profile_count.reshape(-1), rows.slots * BINS + place.at_profile
+        learnt = counts[at]
+        counts[at] = learnt + seen
         least = 1.0 / (good + 1)
         slow = own["slow"][here]
         weights = {
@@ -257,9 +258,10 @@ class Timetable:
         now = np.floor(place + EPSILON)
         season = np.floor(now / bins)
         at_profile = (now - season * bins).astype(np.int64)
+        odd = season.astype(np.int64) & 1
         return Place(
             season_steps=steps, bins=bins, width=width, now=now.astype(np.int64), at_profile=at_profile,
-            at=at_profile + (season % 2).astype(np.int64) * bins,
+            at=at_profile + odd * bins,
             phase=place - (width - 1.0) / (2.0 * width) - now,
             knows_season=own["has_season"][here] & (cell >= steps),
         )  # fmt: skip

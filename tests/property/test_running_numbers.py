@@ -18,7 +18,7 @@ from forecasters.blend import Blend
 from forecasters.fields import Block, Fields
 from forecasters.intervals import Intervals
 from forecasters.linear import FORGETTING, RIDGE, Linear
-from forecasters.memory import CLIP, LINEAR_FEATURES, NUM_FEATURES, Wave
+from forecasters.memory import CLIP, LINEAR_FEATURES, Wave
 from forecasters.pending import Pending
 from forecasters.recurrent import Recurrent
 from forecasters.rows import Rows
@@ -384,21 +384,18 @@ def test_the_first_step_equals_a_weighted_ridge_regression(seed: int, seasonal: 
     truth = rng.normal(size=nearest.NUM)
     inputs, happened = np.zeros((0, nearest.NUM)), np.zeros(0)
     for _ in range(60):
-        features = rng.normal(size=(NUM_FEATURES, 1)) * (1.0 if seasonal else 0.0)
-        features[nearest.INPUTS[0]] = rng.normal()
-        z = np.concatenate([rng.normal(size=1), features[list(nearest.INPUTS), 0]])
+        z = rng.normal(size=nearest.NUM) * (1.0, 1.0, seasonal, seasonal)
         dep, valid = float(truth @ z + rng.normal()), rng.random() < 0.8
         targets = None if valid else columns(valid, torch.bool)
-        nearest.learn(b, columns(z[0]), columns(features[:, 0]), columns(dep), targets)
+        nearest.learn(b, columns(z[0]), columns(z[1:]), columns(dep), targets)
         if valid:
             inputs, happened = np.vstack([inputs, z]), np.append(happened, np.clip(dep, -8, 8))
     weight = nearest.FORGETTING ** np.arange(len(happened))[::-1]
     ridge = nearest.RIDGE * nearest.FORGETTING ** len(happened) * np.eye(nearest.NUM)
     precision = (inputs * weight[:, None]).T @ inputs + ridge
     expected = np.linalg.solve(precision, (inputs * weight[:, None]).T @ happened)
-    x = columns(rng.normal(size=NUM_FEATURES))
-    said = nearest.forecast(b, columns(0.5), x)
-    wanted = expected @ np.concatenate([[0.5], x[list(nearest.INPUTS), 0].numpy()])
+    z = rng.normal(size=nearest.NUM)
+    said, wanted = nearest.forecast(b, columns(z[0]), columns(z[1:])), float(expected @ z)
     assert said[0].item() == pytest.approx(wanted, rel=0.02, abs=0.02)
 
 
@@ -407,7 +404,7 @@ def test_the_first_step_of_a_fresh_series_is_naive() -> None:
     fields.grow(1)
     nearest.reset(fields, SLOT)
     b = fields.take(ROW)
-    assert (nearest.forecast(b, columns(1.0), columns(np.ones(NUM_FEATURES))) == 0.0).all()
+    assert (nearest.forecast(b, columns(1.0), columns(np.ones(nearest.NUM - 1))) == 0.0).all()
 
 
 # -- what waits for its target ---------------------------------------------------------------------------
@@ -436,7 +433,7 @@ def test_pending_returns_each_forecast_at_its_target() -> None:
             torch.randn(2, len(scored), ROW.padded, generator=generator),
             torch.rand(1, len(scored), ROW.padded, generator=generator),
         )
-        pending.put(pending.places(ROW, now), *said[t])
+        pending.put(pending.places(ROW, now), said[t])
 
 
 @settings(deadline=None, max_examples=5)

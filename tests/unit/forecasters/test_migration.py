@@ -234,7 +234,7 @@ def test_there_and_back_again_scores_what_was_pending(learnt: tuple[dict, dict])
     back, whole = make(), make()
     back.load(wide.save(), wide.signatures())
     resume(learnt, whole)
-    for key in ("rings.features", "pending.mean", "pending.half", "intervals.error", "blend.losses"):
+    for key in ("rings.features", "pending.said", "intervals.error", "blend.losses"):
         assert torch.equal(back.save()[key], whole.save()[key]), key
 
 
