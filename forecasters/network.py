@@ -105,7 +105,8 @@ class Network:
         return torch.cat(new)
 
     def _parts(self, state: Tensor) -> Sequence[Tensor]:
-        return state.split([layer.state_width for layer in self.layers])
+        parts: Sequence[Tensor] = state.split([layer.state_width for layer in self.layers])
+        return parts
 
     def output(self, x_FR: Tensor, state: Tensor) -> Tensor:
         """Departures `[H, R]` in units of scale, from the state after this reading."""

@@ -19,7 +19,7 @@ alone, and not on how many others share its wave."""
 
 
 class Rows:
-    """N slots, each at most once, and padding up to R rows.
+    """N slots, each at most once where rows are written, and padding up to R rows.
 
     Where the slots follow one another, and padding falls on slots that no series has, `span` says so: state
     is then read and written in place, without gathering. Elsewhere padding points to the scratch row. What a

@@ -281,7 +281,8 @@ class Timetable:
         return source, (now[source] - back) % ring[source]
 
     def bytes_per_series(self) -> int:
-        return int(sum(np.dtype(kind).itemsize for kind, _ in COLUMNS.values())) + 4 * BINS
+        kinds = [*(kind for kind, _ in COLUMNS.values()), *DERIVED.values(), self.passed.dtype]
+        return sum(np.dtype(kind).itemsize for kind in kinds) + 4 * BINS
 
     def save(self, prefix: str, num_slots: int) -> Iterator[tuple[str, torch.Tensor]]:
         for name, column in (*self.data.items(), ("profile_count", self.profile_count)):
