@@ -399,6 +399,29 @@ def test_the_first_step_equals_a_weighted_ridge_regression(seed: int, seasonal: 
     assert said[0].item() == pytest.approx(wanted, rel=0.02, abs=0.02)
 
 
+def test_the_first_step_in_single_precision_is_that_in_double() -> None:
+    """Inputs that are almost the same, and a thousand times smaller for long: there a covariance in place of
+    its root goes indefinite, in single precision first."""
+    generator = torch.Generator().manual_seed(0)
+    fields = Fields(nearest.FIELDS, CPU)
+    fields.grow(1)
+    nearest.reset(fields, SLOT)
+    single = fields.take(ROW)
+    double = Block(single.whole, {name: column.double() for name, column in single.columns.items()})
+    smooth = torch.zeros(nearest.NUM, ROW.padded)
+    for t in range(4000):
+        smooth = 0.98 * smooth + 0.2 * torch.randn(smooth.shape, generator=generator)
+        noise = torch.randn(2, ROW.padded, generator=generator)
+        z = smooth * (1.0 if t // 1000 % 2 else 1e-3)
+        z[2] = 0.999 * z[1] + 1e-4 * noise[0]
+        dep = 0.5 * z[0] - 0.3 * z[1] + 0.05 * noise[1]
+        nearest.learn(single, z[0], z[1:], dep, None)
+        nearest.learn(double, *(c.double() for c in (z[0], z[1:], dep)), None)
+        if t % 100 == 99:
+            said, should = (nearest.forecast(b, z[0], z[1:])[0] for b in (single, double))
+            assert float(said) == pytest.approx(float(should), abs=1e-3)
+
+
 def test_the_first_step_of_a_fresh_series_is_naive() -> None:
     fields = Fields(nearest.FIELDS, CPU)
     fields.grow(1)
