@@ -62,7 +62,7 @@ class AlertOptions:
     """
 
     champion: str
-    episodes_per_day: float = 0.15
+    episodes_per_day: float = 0.2
     per_series: bool = True
     grid_ms: int = 60_000
     hold: int = 100
@@ -102,6 +102,14 @@ class Alarms:
     def join(parts: Sequence[Alarms]) -> Alarms:
         names = Alarms.__slots__
         return Alarms(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def join_surprises(of_error: Tensor, of_value: Tensor) -> Tensor:
+    """-ln P(w A + B ≥ w a + b) of two surprises a and b, w being ERROR_WEIGHT, were A and B independent and
+    each the -ln of a uniform number: a sum of two exponential ones (hypoexponential)."""
+    total = of_error * ERROR_WEIGHT + of_value
+    smaller = torch.exp(total * (1.0 - 1.0 / ERROR_WEIGHT)) * ERROR_WEIGHT
+    return total - torch.log((1.0 - smaller) / (1.0 - ERROR_WEIGHT))
 
 
 class Anomaly:
@@ -202,10 +210,9 @@ class Anomaly:
         sizes = torch.cat([mean, away.abs()])
         place = ranks.place(lanes, sizes)
         of_error, of_value = ranks.surprise(lanes, place).view(2, -1).unbind(0)
-        joined = torch.where(counts_error, of_error * ERROR_WEIGHT, 0.0) + torch.where(
-            counts_value, of_value, 0.0
+        joined = join_surprises(
+            torch.where(counts_error, of_error, 0.0), torch.where(counts_value, of_value, 0.0)
         )
-        joined = joined * (2.0 / (1.0 + ERROR_WEIGHT))
         learns = torch.cat([counts_error & awake_R, counts_value & awake_R])
         ranks.learn(lanes, place, sizes, learns)
         for which, counts in ((ERROR, learns[: rows.numel()]), (ABOVE, learns[rows.numel() :]),
