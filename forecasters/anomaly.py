@@ -125,7 +125,9 @@ class Anomaly:
         self._ages = torch.tensor(scored, device=memory.device) - 1
         self.ranks = Ranks(memory.device)
         # within a cell of the grid: sums of |error| and of the deviation, each with its number
-        self.fields = Fields({"errors": Field((WINDOW,)), "cell": Field((4,))}, memory.device)
+        self.fields = Fields(
+            {"errors": Field((WINDOW,), apart=True), "cell": Field((4,), apart=True)}, memory.device
+        )
         self.episodes = Episodes(EpisodeOptions(options.hold, options.per_hour))
         self.cut = Cut(Budget(options.episodes_per_day, options.per_series))
 
@@ -141,7 +143,10 @@ class Anomaly:
         """Judge a wave. error, half: in units of the scale at issue; valid: where there was a forecast."""
         arrival, episodes = wave.arrival, self.episodes
         slots, seen = arrival.slots, arrival.seen
-        per = np.maximum(self.options.grid_ms // self._memory.timetable["cadence_ms"][slots], 1)
+        cadence_ms = self._memory.timetable["cadence_ms"][slots]
+        per = np.ones_like(cadence_ms)
+        if cadence_ms.min() <= self.options.grid_ms // 2:
+            per = np.maximum(self.options.grid_ms // cadence_ms, 1)
         cell, number = (arrival.step + 1) // per, episodes["judged"][slots]
         judged = cell > episodes["cell"][slots]
         episodes["cell"][slots], episodes["judged"][slots] = cell, number + judged
@@ -173,8 +178,7 @@ class Anomaly:
             event[rows] = episodes.judge(
                 slots[rows], time_ms[rows], score[rows], values[rows], told[3, rows], told[4, rows]
             )
-            cadence = self._memory.timetable["cadence_ms"][slots[rows]]
-            stands_ms = per[rows] * cadence
+            stands_ms = per[rows] * cadence_ms[rows]
             exposed_ms = int(stands_ms[young[rows] == 0.0].sum())
             self.cut.count(rows.size, int(stands_ms.sum()), exposed_ms, int((event == BEGINS).sum()))
         return Alarms(
@@ -192,41 +196,31 @@ class Anomaly:
     ) -> tuple[Floats, Bools, Bools]:  # fmt: skip
         """(joined surprise, whether the value changed, whether there was one to compare it with) `[N]`."""
         rows, ranks = wave.rows, self.ranks
-        scale = self._memory.rings["level"].view(-1, 2)[wave.past_RH[:, 0], 1]
-        has_error, has_value = valid_RQ[:, 0] & self._send(rested <= STALE), wave.seen
-        error = torch.where(has_error, error_REQ[:, self._champion, 0] * scale, 0.0)
-        error = torch.nan_to_num(error, nan=0.0, posinf=0.0, neginf=0.0)
-        size, away = error.abs(), wave.departure
-        judged_R, awake_R = self._send(judged), self._send(awake)
+        scale = self._memory.rings["level"].view(-1, 2).index_select(0, wave.past_RH[:, 0])[:, 1]
+        judged_R, awake_R, recent_R = self._send(np.bool_, judged, awake, rested <= STALE)
+        (at_R,) = self._send(np.int64, number % WINDOW)
+        has_error, has_value, away = valid_RQ[:, 0] & recent_R, wave.seen, wave.departure
+        size = error_REQ[:, self._champion, 0].mul(scale).abs_()
+        size = torch.where(has_error, size.nan_to_num_(nan=0.0, posinf=0.0), 0.0)
         if (per > 1).any():
             size, has_error, away, has_value = self._gather_cells(
                 rows, judged_R, (size, has_error, away, has_value)
             )
         counts_error, counts_value = has_error & judged_R, has_value & judged_R
-        mean = self._mean_error(wave, self._send(number % WINDOW), size, counts_error, rested)
-
-        kind = torch.where(away >= 0, ABOVE, BELOW)
-        lanes = torch.cat([ranks.lanes(rows, ERROR), ranks.lanes(rows, kind)])
-        sizes = torch.cat([mean, away.abs()])
-        place = ranks.place(lanes, sizes)
-        of_error, of_value = ranks.surprise(lanes, place).view(2, -1).unbind(0)
-        joined = join_surprises(
-            torch.where(counts_error, of_error, 0.0), torch.where(counts_value, of_value, 0.0)
-        )
-        learns = torch.cat([counts_error & awake_R, counts_value & awake_R])
-        ranks.learn(lanes, place, sizes, learns)
-        for which, counts in ((ERROR, learns[: rows.numel()]), (ABOVE, learns[rows.numel() :]),
-                              (BELOW, learns[rows.numel() :])):  # fmt: skip
-            ranks.count(ranks.lanes(rows, which), counts)
+        mean = self._mean_error(wave, at_R, size, counts_error, rested)
+        sides = ranks.look(rows, mean, away)
+        of_error, of_value = ranks.surprise(sides).view(2, -1).unbind(0)
+        joined = join_surprises(of_error.mul_(counts_error), of_value.mul_(counts_value))
+        ranks.learn(sides, counts_error & awake_R, counts_value & awake_R)
         due = np.flatnonzero(judged & (number % REFRESH == REFRESH - 1))
         if due.size:
-            some = padded(torch.from_numpy(wave.arrival.slots[due]).to(self._device), self.fields.capacity)
-            ranks.refresh(torch.cat([ranks.lanes(some, which) for which in range(KINDS)]))
+            some = torch.from_numpy(wave.arrival.slots[due]).to(self._device)
+            ranks.refresh(padded(some, self.fields.capacity))
         # the host waits here, once a wave
-        known = wave.valid_RH[:, 0]
-        told = torch.stack([joined, (known & (wave.dep_RH[:, 0] != 0)).float(), known.float()])
+        known = wave.valid_RH[:, 0].float()
+        told = torch.stack([joined, known.add_(known * (wave.dep_RH[:, 0] != 0))])
         host = told[:, : wave.num_rows].cpu().numpy()
-        return host[0].astype(np.float64), host[1] > 0, host[2] > 0
+        return host[0].astype(np.float64), host[1] > 1, host[1] > 0
 
     def _gather_cells(
         self, rows: Tensor, judged: Tensor, columns: tuple[Tensor, ...]
@@ -242,17 +236,17 @@ class Anomaly:
 
     def _mean_error(self, wave: Wave, at: Tensor, size: Tensor, counts: Tensor, rested: Ints) -> Tensor:
         """`[R]` over the last WINDOW judged steps; those that are missing since a restart count as 0."""
-        errors = self.fields["errors"].index_select(0, wave.rows)
+        rows, errors = wave.rows, self.fields["errors"]
         anew = wave.arrival.restarted | (rested > WINDOW)
         if anew.any():
-            errors = torch.where(self._send(anew)[:, None], 0.0, errors)
-        here = torch.arange(WINDOW, device=self._device) == at[:, None]
-        errors = torch.where(here & counts[:, None], size[:, None], errors)
-        self.fields["errors"].index_copy_(0, wave.rows, errors)
-        total = errors[:, 0]
-        for column in range(1, WINDOW):
-            total = total + errors[:, column]  # a sum over rows rounds by their number
-        return total / WINDOW
+            errors[torch.from_numpy(wave.arrival.slots[anew]).to(self._device)] = 0.0
+        places, flat = rows * WINDOW + at, errors.view(-1)
+        flat.index_copy_(0, places, torch.where(counts, size, flat.index_select(0, places)))
+        columns = errors.index_select(0, rows).t().contiguous()
+        total = columns[0]
+        for column in columns[1:].unbind(0):
+            total.add_(column)  # a sum over rows rounds by their number
+        return total.div_(WINDOW)
 
     def _look_closer(
         self, wave: Wave, near: Ints, error_REQ: Tensor, half_REQ: Tensor, valid_RQ: Tensor
@@ -270,8 +264,7 @@ class Anomaly:
         said = most >= 0
         expected = torch.where(said, base - error[pick].double() * scale, base - away)
         width = torch.where(said, half[pick].double() * scale, float("nan"))
-        kind = torch.where(away >= 0, ABOVE, BELOW)
-        band = self.ranks.tail_start(self.ranks.lanes(rows, kind)).double()
+        band = self.ranks.tail_start(rows, torch.where(away >= 0, ABOVE, BELOW)).double()
         # the newest forecasts may have been made from what was wrong
         oldest = valid_RQ[at].long().cumsum(1).argmax(1)
         old = (pick[0], oldest)
@@ -281,11 +274,13 @@ class Anomaly:
         host: Floats = told.cpu().numpy()
         return host
 
-    def _send(self, column: npt.NDArray[np.generic]) -> Tensor:
-        """A host column `[N]` to the device, filled up to whole tiles with 0."""
-        filled = np.zeros(column.size + -column.size % TILE, column.dtype)
-        filled[: column.size] = column
-        return torch.from_numpy(filled).to(self._device)
+    def _send(self, dtype: type[np.generic], *columns: npt.NDArray[np.generic]) -> tuple[Tensor, ...]:
+        """Host columns `[N]` to the device in one go, filled up to whole tiles with 0."""
+        num = columns[0].size
+        block = np.zeros((len(columns), num + -num % TILE), dtype)
+        for row, column in zip(block, columns, strict=True):
+            row[:num] = column
+        return torch.from_numpy(block).to(self._device).unbind(0)
 
     # -- state -------------------------------------------------------------------------------------------
 
