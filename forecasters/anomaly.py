@@ -25,7 +25,7 @@ from forecasters.budget import Budget, Cut
 from forecasters.episodes import BEGINS, CAPPED, NOTE, PAGES, RESTS, EpisodeOptions, Episodes
 from forecasters.fields import TILE, Field, Fields, padded
 from forecasters.memory import Memory, Wave
-from forecasters.ranks import ABOVE, BELOW, ERROR, KINDS, REFRESH, Ranks
+from forecasters.ranks import ABOVE, BELOW, REFRESH, Ranks
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
