@@ -196,3 +196,42 @@ def test_a_champion_that_does_not_run_is_refused() -> None:
 def test_state_stays_within_its_budget_of_memory() -> None:
     parts = make_bank().bytes_per_series()
     assert sum(size for name, size in parts.items() if name.startswith("alerts.")) <= 1229
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1000.0, 0.0), (-1.0, 0.0), (-0.03, 5000.0)])
+def test_alarms_do_not_depend_on_units(factor: float, offset: float) -> None:
+    """Scaled, upside down, moved: the same readings page, with the same scores."""
+    told = []
+    for values in (make_values(), factor * make_values() + offset):
+        bank = make_bank(0.5)
+        add(bank, IDS)
+        alarms = [
+            bank.step(np.arange(5), np.full(5, t * HOUR_MS), row, np.isnan(row)).alarms
+            for t, row in enumerate(values)
+        ]
+        told.append(Alarms.join([one for one in alarms if one is not None]))
+    first, second = told
+    assert (first.event == BEGINS).sum() >= 2
+    np.testing.assert_array_equal(first.event, second.event)
+    np.testing.assert_array_equal(first.sticks, second.sticks)
+    np.testing.assert_allclose(first.score, second.score, rtol=2e-3, atol=2e-3)
+
+
+def test_no_series_pages_more_often_in_an_hour_than_its_cap_allows() -> None:
+    """Spikes every twelve minutes, each an episode of its own: one an hour begins, or two."""
+    begun = {}
+    for cap in (1, 2):
+        alerts = AlertOptions(
+            champion="naive", episodes_per_day=24.0, grid_ms=MINUTE_MS, hold=2, per_hour=cap
+        )
+        bank = build(("naive",), horizon=1, device="cpu", alerts=alerts)
+        bank.add(["a"], cadence_ms=MINUTE_MS)
+        values = np.random.default_rng(0).normal(size=9 * 60)
+        values[8 * 60 + 5 :: 12] += 1e4
+        events = []
+        for t, value in enumerate(values):
+            alarms = bank.step(np.array([0]), np.array([t * MINUTE_MS]), np.array([value])).alarms
+            assert alarms is not None
+            events.append(int(alarms.event[0]))
+        begun[cap] = events[8 * 60 :].count(BEGINS)
+    assert begun == {1: 1, 2: 2}
