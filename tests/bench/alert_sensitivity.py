@@ -37,14 +37,14 @@ from pipeline.sources.tables import TableOptions
 
 SCORE_FROM = 0.15
 CHAMPIONS = ("blend", "naive")
+BUDGET = 0.2
+BUDGETS = (0.1, 0.15, 0.2, 0.25, 0.3)
+"""Episodes per series and day."""
+DEFAULTS: Mapping[str, float] = {"hold": 100, "short": 10, "long": 8640.0}
+"""Judged steps; errors that are averaged; readings that the ranks remember."""
 VARIANTS: Mapping[str, tuple[float, ...]] = {
-    "budget": (0.1, 0.15, 0.2, 0.3),  # episodes per series and day
-    "hold": (50, 100, 200),  # judged steps
-    "short": (5, 10, 20),  # errors that are averaged
-    "long": (4320.0, 8640.0, 17280.0),  # readings that the ranks remember
-}
-DEFAULTS: Mapping[str, float] = {"budget": 0.2, "hold": 100, "short": 10, "long": 8640.0}
-Arrays = dict[str, Any]
+    "hold": (50, 200), "short": (5, 20), "long": (4320.0, 17280.0),
+}  # fmt: skip
 
 
 class _Cadence:
@@ -97,10 +97,14 @@ def record(files: Sequence[str]) -> Arrays:
 
 
 class Scoring:
-    """The scoring of one choice of numbers, over the record of several champions: F rows, C · files."""
+    """The scoring of the record of several champions under several budgets at once.
 
-    def __init__(self, kept: Arrays, champions: Sequence[str], budget: float, hold: int) -> None:
-        at, times = [list(kept["names"]).index(name) for name in champions], len(champions)
+    Rows are files for the first budget and champion, then for its second champion, … then the next budget.
+    """
+
+    def __init__(self, kept: Arrays, champions: Sequence[str], budgets: Sequence[float], hold: int) -> None:
+        at = [list(kept["names"]).index(name) for name in champions] * len(budgets)
+        times = len(at)
         self.error, self.half = (np.concatenate([kept[key][:, :, k] for k in at]) for key in ("E1", "HW"))
         self.scale, self.value, self.time = (np.concatenate([kept[k]] * times) for k in ("SC", "V", "TM"))
         self.length = np.concatenate([kept["N"]] * times)
@@ -111,11 +115,12 @@ class Scoring:
             rings={"level": torch.ones(size + 1, 1, 2)},
         )  # fmt: skip
         self._level = memory.rings["level"]
-        options = AlertOptions(champion="x", episodes_per_day=budget, hold=hold)
+        options = AlertOptions(champion="x", hold=hold)
         self.anomaly = Anomaly(["x"], memory, (1,), options)  # type: ignore[arg-type]
         for part in self.anomaly.parts().values():
             part.grow(size)
-        self.cuts = [Cut(Budget(budget, per_series=True)) for _ in range(size)]
+        each = len(champions) * len(kept["N"])
+        self.cuts = [Cut(Budget(budget, per_series=True)) for budget in budgets for _ in range(each)]
         ignored = SimpleNamespace(value=None, count=lambda *_: None)
         self.anomaly.cut = self._shown = ignored  # type: ignore[assignment]
         self.season = DAY_MS / self.cadence_ms
@@ -177,26 +182,23 @@ class Scoring:
         self.last[rows] = y
 
 
-def score(kept: Arrays, windows: Sequence[Any], chosen: Mapping[str, float]) -> dict[str, Any]:
-    """Quality by champion under one choice of numbers."""
+def score(
+    kept: Arrays, windows: Sequence[Any], budgets: Sequence[float], chosen: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """For each budget: quality by champion, under one choice of the other numbers."""
     anomaly.WINDOW, ranks.MEMORY = int(chosen["short"]), chosen["long"]
-    scoring = Scoring(kept, CHAMPIONS, chosen["budget"], int(chosen["hold"]))
+    scoring = Scoring(kept, CHAMPIONS, budgets, int(chosen["hold"]))
     scoring.play()
-    told, num = {}, len(windows)
-    for at, champion in enumerate(CHAMPIONS):
-        files = []
-        for k, (episodes, length) in enumerate(
-            zip(scoring.episodes[at * num :], kept["N"].tolist(), strict=False)
-        ):
-            if k == num:
-                break
-            from_ms, until_ms = int(kept["TM"][k, int(SCORE_FROM * length)]), int(kept["TM"][k, length - 1])
-            scored = [Episode(series="", first_ms=a, last_ms=b, score=1.0) for a, b in episodes if b >= from_ms]
-            files.append(
-                LabelledFile(episodes=scored, windows=windows[k], from_ms=from_ms, until_ms=until_ms)
-            )
-        told[champion] = measure(files)
-    return told
+    files = []
+    for row, found in enumerate(scoring.episodes):
+        k = row % len(windows)
+        length = int(kept["N"][k])
+        from_ms, until_ms = int(kept["TM"][k, int(SCORE_FROM * length)]), int(kept["TM"][k, length - 1])
+        scored = [Episode(series="", first_ms=a, last_ms=b, score=1.0) for a, b in found if b >= from_ms]
+        files.append(LabelledFile(episodes=scored, windows=windows[k], from_ms=from_ms, until_ms=until_ms))
+    parts = [measure(files[at : at + len(windows)]) for at in range(0, len(files), len(windows))]
+    num = len(CHAMPIONS)
+    return [dict(zip(CHAMPIONS, parts[at : at + num], strict=True)) for at in range(0, len(parts), num)]
 
 
 def main() -> None:
@@ -212,24 +214,24 @@ def main() -> None:
         np.savez(given.record, **record(files))
     kept = dict(np.load(given.record))
     windows = [find_windows(labels, file, given.windows) for file in kept["files"].tolist()]
-    chosen = [("default", dict(DEFAULTS))]
-    chosen += [
-        (f"{name} {value:g}", {**DEFAULTS, name: value})
-        for name, values in VARIANTS.items()
-        for value in values
-        if value != DEFAULTS[name]
-    ]
     told: dict[str, Any] = {"files": [PurePath(file).name for file in kept["files"].tolist()]}
-    for name, numbers in chosen:
-        told[name] = score(kept, windows, numbers)
-        for champion, quality in told[name].items():
+
+    def tell(name: str, quality: Mapping[str, Any]) -> None:
+        told[name] = quality
+        for champion, one in quality.items():
             print(
-                f"{name:14} {champion:6} recall {quality['recall']:.3f}  precision {quality['precision']:.3f}"
-                f"  false/day {quality['false_alerts_per_day']:.3f}",
+                f"{name:14} {champion:6} recall {one['recall']:.3f}  precision {one['precision']:.3f}"
+                f"  false/day {one['false_alerts_per_day']:.3f}",
                 flush=True,
             )
         if given.json:
             Path(given.json).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+    for budget, quality in zip(BUDGETS, score(kept, windows, BUDGETS, DEFAULTS), strict=True):
+        tell("default" if budget == BUDGET else f"budget {budget:g}", quality)
+    for name, values in VARIANTS.items():
+        for value in values:
+            tell(f"{name} {value:g}", score(kept, windows, [BUDGET], {**DEFAULTS, name: value})[0])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ DAY = 144
 
 
 def test_single_series_page_as_often_as_each_ones_budget_says() -> None:
-    """A first cut below what the budget means shows here: each series alone is slow to raise it."""
+    """Pooled over sixty series that each have a cut of their own."""
     pages = run_singles(60, 20, budget=0.2, day=DAY)
     assert 0.5 <= pages / (60 * 20 * 0.2) <= 1.5
 
