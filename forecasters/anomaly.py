@@ -25,7 +25,7 @@ from forecasters.budget import Budget, Cut
 from forecasters.episodes import BEGINS, CAPPED, NOTE, PAGES, RESTS, EpisodeOptions, Episodes
 from forecasters.fields import Field, Fields
 from forecasters.memory import Memory, Wave
-from forecasters.ranks import ABOVE, BELOW, ERROR, KINDS, REFRESH, Ranks
+from forecasters.ranks import ABOVE, BELOW, REFRESH, Ranks
 from forecasters.rows import TILE, padded
 
 Tensor = torch.Tensor
@@ -63,7 +63,7 @@ class AlertOptions:
     """
 
     champion: str
-    episodes_per_day: float = 0.15
+    episodes_per_day: float = 0.2
     per_series: bool = True
     grid_ms: int = 60_000
     hold: int = 100
@@ -105,6 +105,14 @@ class Alarms:
         return Alarms(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+def join_surprises(of_error: Tensor, of_value: Tensor) -> Tensor:
+    """-ln P(w A + B ≥ w a + b) of two surprises a and b, w being ERROR_WEIGHT, were A and B independent and
+    each the -ln of a uniform number: a sum of two exponential ones (hypoexponential)."""
+    total = of_error * ERROR_WEIGHT + of_value
+    smaller = torch.exp(total * (1.0 - 1.0 / ERROR_WEIGHT)) * ERROR_WEIGHT
+    return total - torch.log((1.0 - smaller) / (1.0 - ERROR_WEIGHT))
+
+
 class Anomaly:
     """Ranks, cut and episodes of one shard. Depends on the log alone, not on how it is cut into waves."""
 
@@ -136,7 +144,10 @@ class Anomaly:
         arrival, episodes = wave.arrival, self.episodes
         slots, seen, season_steps = arrival.slots, arrival.seen, arrival.place.season_steps
         error_QR, half_QR = error_EQR[self._champion], half_EQR[self._champion]
-        per = np.maximum(self.options.grid_ms // self._memory.timetable["cadence_ms"][slots], 1)
+        cadence_ms = self._memory.timetable["cadence_ms"][slots]
+        per = np.ones_like(cadence_ms)
+        if cadence_ms.min() <= self.options.grid_ms // 2:
+            per = np.maximum(self.options.grid_ms // cadence_ms, 1)
         cell, number = (arrival.step + 1) // per, episodes["judged"][slots]
         judged = cell > episodes["cell"][slots]
         episodes["cell"][slots], episodes["judged"][slots] = cell, number + judged
@@ -168,8 +179,7 @@ class Anomaly:
             event[rows] = episodes.judge(
                 slots[rows], time_ms[rows], score[rows], values[rows], told[3, rows], told[4, rows]
             )
-            cadence = self._memory.timetable["cadence_ms"][slots[rows]]
-            stands_ms = per[rows] * cadence
+            stands_ms = per[rows] * cadence_ms[rows]
             exposed_ms = int(stands_ms[young[rows] == 0.0].sum())
             self.cut.count(rows.size, int(stands_ms.sum()), exposed_ms, int((event == BEGINS).sum()))
         return Alarms(
@@ -187,42 +197,33 @@ class Anomaly:
     ) -> tuple[Floats, Bools, Bools]:  # fmt: skip
         """(joined surprise, whether the value changed, whether there was one to compare it with) `[N]`."""
         rows, ranks = wave.rows.index, self.ranks
-        scale = self._memory.rings["level"].view(-1, 2)[wave.past_QR[0], 1]
-        has_error, has_value = valid_QR[0] & self._send(rested <= STALE), self._send(wave.arrival.seen)
-        error = torch.where(has_error, error_QR[0] * scale, 0.0)
-        error = torch.nan_to_num(error, nan=0.0, posinf=0.0, neginf=0.0)
-        size, away = error.abs(), wave.departure
-        judged_R, awake_R = self._send(judged), self._send(awake)
+        scale = self._memory.rings["level"].view(-1, 2).index_select(0, wave.past_QR[0])[:, 1]
+        judged_R, awake_R, recent_R, has_value = self._send(
+            np.bool_, judged, awake, rested <= STALE, wave.arrival.seen
+        )
+        (at_R,) = self._send(np.int64, number % WINDOW)
+        has_error, away = valid_QR[0] & recent_R, wave.departure
+        size = error_QR[0].mul(scale).abs_()
+        size = torch.where(has_error, size.nan_to_num_(nan=0.0, posinf=0.0), 0.0)
         if (per > 1).any():
             size, has_error, away, has_value = self._gather_cells(
                 rows, judged_R, (size, has_error, away, has_value)
             )
         counts_error, counts_value = has_error & judged_R, has_value & judged_R
-        mean = self._mean_error(wave, self._send(number % WINDOW), size, counts_error, rested)
-
-        kind = torch.where(away >= 0, ABOVE, BELOW)
-        lanes = torch.cat([ranks.lanes(rows, ERROR), ranks.lanes(rows, kind)])
-        sizes = torch.cat([mean, away.abs()])
-        place = ranks.place(lanes, sizes)
-        of_error, of_value = ranks.surprise(lanes, place).view(2, -1).unbind(0)
-        joined = torch.where(counts_error, of_error * ERROR_WEIGHT, 0.0) + torch.where(
-            counts_value, of_value, 0.0
-        )
-        joined = joined * (2.0 / (1.0 + ERROR_WEIGHT))
-        learns = torch.cat([counts_error & awake_R, counts_value & awake_R])
-        ranks.learn(lanes, place, sizes, learns)
-        for which, counts in ((ERROR, learns[: rows.numel()]), (ABOVE, learns[rows.numel() :]),
-                              (BELOW, learns[rows.numel() :])):  # fmt: skip
-            ranks.count(ranks.lanes(rows, which), counts)
+        mean = self._mean_error(wave, at_R, size, counts_error, rested)
+        sides = ranks.look(rows, mean, away)
+        of_error, of_value = ranks.surprise(sides).view(2, -1).unbind(0)
+        joined = join_surprises(of_error.mul_(counts_error), of_value.mul_(counts_value))
+        ranks.learn(sides, counts_error & awake_R, counts_value & awake_R)
         due = np.flatnonzero(judged & (number % REFRESH == REFRESH - 1))
         if due.size:
-            some = padded(torch.from_numpy(wave.arrival.slots[due]).to(self._device), self.fields.capacity)
-            ranks.refresh(torch.cat([ranks.lanes(some, which) for which in range(KINDS)]))
+            some = torch.from_numpy(wave.arrival.slots[due]).to(self._device)
+            ranks.refresh(padded(some, self.fields.capacity))
         # the host waits here, once a wave
-        known = wave.valid_QR[0]
-        told = torch.stack([joined, (known & (wave.dep_QR[0] != 0)).float(), known.float()])
+        known = wave.valid_QR[0].float()
+        told = torch.stack([joined, known.add_(known * (wave.dep_QR[0] != 0))])
         host = told[:, : wave.rows.num].cpu().numpy()
-        return host[0].astype(np.float64), host[1] > 0, host[2] > 0
+        return host[0].astype(np.float64), host[1] > 1, host[1] > 0
 
     def _gather_cells(
         self, rows: Tensor, judged: Tensor, columns: tuple[Tensor, ...]
@@ -238,20 +239,19 @@ class Anomaly:
 
     def _mean_error(self, wave: Wave, at: Tensor, size: Tensor, counts: Tensor, rested: Ints) -> Tensor:
         """`[R]` over the last WINDOW judged steps; those that are missing since a restart count as 0."""
-        rows = wave.rows.index
-        errors = self.fields["errors"].index_select(0, rows)
+        rows, errors = wave.rows.index, self.fields["errors"]
         anew = rested > WINDOW
         if wave.arrival.restarted is not None:
             anew |= wave.arrival.restarted
         if anew.any():
-            errors = torch.where(self._send(anew)[:, None], 0.0, errors)
-        here = torch.arange(WINDOW, device=self._device) == at[:, None]
-        errors = torch.where(here & counts[:, None], size[:, None], errors)
-        self.fields["errors"].index_copy_(0, rows, errors)
-        total = errors[:, 0]
-        for column in range(1, WINDOW):
-            total = total + errors[:, column]  # a sum over rows rounds by their number
-        return total / WINDOW
+            errors[torch.from_numpy(wave.arrival.slots[anew]).to(self._device)] = 0.0
+        places, flat = rows * WINDOW + at, errors.view(-1)
+        flat.index_copy_(0, places, torch.where(counts, size, flat.index_select(0, places)))
+        columns = errors.index_select(0, rows).t().contiguous()
+        total = columns[0]
+        for column in columns[1:].unbind(0):
+            total.add_(column)  # a sum over rows rounds by their number
+        return total.div_(WINDOW)
 
     def _look_closer(
         self, wave: Wave, near: Ints, error_QR: Tensor, half_QR: Tensor, valid_QR: Tensor
@@ -269,8 +269,7 @@ class Anomaly:
         said = most >= 0
         expected = torch.where(said, base - error[pick].double() * scale, base - away)
         width = torch.where(said, half[pick].double() * scale, float("nan"))
-        kind = torch.where(away >= 0, ABOVE, BELOW)
-        band = self.ranks.tail_start(self.ranks.lanes(rows, kind)).double()
+        band = self.ranks.tail_start(rows, torch.where(away >= 0, ABOVE, BELOW)).double()
         # the newest forecasts may have been made from what was wrong
         oldest = valid.long().cumsum(1).argmax(1)
         old = (pick[0], oldest)
@@ -280,11 +279,13 @@ class Anomaly:
         host: Floats = told.cpu().numpy()
         return host
 
-    def _send(self, column: npt.NDArray[np.generic]) -> Tensor:
-        """A host column `[N]` to the device, filled up to whole tiles with 0."""
-        filled = np.zeros(column.size + -column.size % TILE, column.dtype)
-        filled[: column.size] = column
-        return torch.from_numpy(filled).to(self._device)
+    def _send(self, dtype: type[np.generic], *columns: npt.NDArray[np.generic]) -> tuple[Tensor, ...]:
+        """Host columns `[N]` to the device in one go, filled up to whole tiles with 0."""
+        num = columns[0].size
+        block = np.zeros((len(columns), num + -num % TILE), dtype)
+        for row, column in zip(block, columns, strict=True):
+            row[:num] = column
+        return torch.from_numpy(block).to(self._device).unbind(0)
 
     # -- state -------------------------------------------------------------------------------------------
 

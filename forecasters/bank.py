@@ -51,6 +51,8 @@ IN_STEP = 0.75
 """Share of the live series that must have been read at the same times to count as in step."""
 MOST_FILLED = 1 << 14
 """Steps without a reading that are taken at once, of all series together: some 30 MB while they are."""
+COMPARISON, ALERTS = "comparison", "alerts"
+"""Parts other than forecasters whose time is told."""
 FREE = "\0free/"
 """Begins what stands in `Bank.ids` for a slot without a series; the slot's number follows."""
 
@@ -198,7 +200,7 @@ class Bank:
         every = [*self.experts, BLEND]
         self._name_at = torch.tensor([every.index(n) for n in self.names], device=device)
         self._generator = context.generator("ticks")
-        self._seconds = dict.fromkeys(self.names, 0.0)
+        self._seconds = dict.fromkeys((*self.names, COMPARISON, ALERTS), 0.0)
 
         self.ids: list[str] = []
         self._slot_of: dict[str, int] = {}
@@ -461,9 +463,13 @@ class Bank:
         wave = self.memory.observe(rows, times, values, ~mask)
         places = self.pending.places(rows, wave.arrival.step)
         error, missed, valid, due_half = self._score(wave, places)
+        started = time.perf_counter()
         if self.comparison:
             self.comparison.observe(slots, times, _by_row(error, num), _by_row(valid, num))
+        compared = time.perf_counter()
         alarms = self.anomaly.observe(wave, times, values, error, due_half, valid) if self.anomaly else None
+        self._seconds[COMPARISON] += compared - started
+        self._seconds[ALERTS] += time.perf_counter() - compared
         for name, model in self.models.items():
             started = time.perf_counter()
             model.observe(wave)
@@ -580,8 +586,10 @@ class Bank:
                     started = time.perf_counter()
                     self.models[name].learn(batch)
                     self._seconds[name] += time.perf_counter() - started
+        started = time.perf_counter()
         if self.comparison:
             self.comparison.close()
+        self._seconds[COMPARISON] += time.perf_counter() - started
         if self.anomaly:
             self.anomaly.tick(self._live)
         self.ticks += 1
@@ -626,7 +634,7 @@ class Bank:
         return self.models[name].parameters if name in self.models else 0
 
     def seconds(self, name: str) -> float:
-        """Time spent in this forecaster (host time: on a GPU, launching)."""
+        """Time spent in this forecaster, in COMPARISON or in ALERTS (host time: on a GPU, launching)."""
         return self._seconds[name]
 
     def training(self) -> dict[str, dict[str, float]]:

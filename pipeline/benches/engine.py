@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from forecasters import Bank, build
+from forecasters.anomaly import AlertOptions
+from forecasters.bank import ALERTS, COMPARISON
 from pipeline.benches.rows import Row
 
 HIDDEN = 32
@@ -84,18 +86,19 @@ def _waves(bank: Bank, num_series: int) -> Iterator[int]:
 
 
 def bank_case(
-    names: tuple[str, ...], num_series: int, runs: int, **options: float
+    names: tuple[str, ...], num_series: int, runs: int, alerts: AlertOptions | None = None, **options: float
 ) -> tuple[float, dict[str, float]]:
-    """(readings per second, share of the time by forecaster), after a warm-up that has begun to learn."""
-    bank = build(names, seed=0, device="cpu", **options)  # type: ignore[arg-type]
+    """(readings per second, share of the time by part), after a warm-up that has begun to learn."""
+    bank = build(names, seed=0, device="cpu", alerts=alerts, **options)  # type: ignore[arg-type]
     rounds = _waves(bank, num_series)
     for _ in range(100 if num_series < 5000 else 50):
         next(rounds)
-    before = {n: bank.seconds(n) for n in names}
+    parts = (*names, COMPARISON, ALERTS)
+    before = {part: bank.seconds(part) for part in parts}
     start = time.perf_counter()
     rate = _rate(lambda: next(rounds), runs)
     spent = time.perf_counter() - start
-    share = {n: round((bank.seconds(n) - before[n]) / spent, 3) for n in names}
+    share = {part: round((bank.seconds(part) - before[part]) / spent, 3) for part in parts}
     return rate, {**share, "shared": round(1.0 - sum(share.values()), 3)}
 
 
@@ -117,7 +120,15 @@ def run_engine(series: tuple[int, ...], runs: int) -> list[Row]:
                 )
             )  # fmt: skip
     for count in series:
-        rate, share = bank_case(DEFAULTS, count, runs)
+        rate, share = bank_case(DEFAULTS, count, runs, alerts=AlertOptions(champion=DEFAULTS[-1]))
+        judging = share[COMPARISON] + share[ALERTS]
+        rows.append(
+            Row(
+                case="comparison and alerts", series=count, value=round(1e6 * judging / rate, 3),
+                unit="µs a reading", yardstick="all of the defaults, µs a reading",
+                yardstick_value=round(1e6 / rate, 3), ratio=round(judging, 3), runs=runs, share={},
+            )
+        )  # fmt: skip
         rows.append(
             Row(
                 case="defaults", series=count, value=round(rate, 1), yardstick="fp32 GEMM, GFLOP/s",

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from forecasters.anomaly import Alarms, AlertOptions
+from forecasters.anomaly import Alarms, AlertOptions, join_surprises
 from forecasters.bank import Bank, build
 from forecasters.budget import Budget, Cut
 from forecasters.episodes import BEGINS, RECOVERS, SHIFTS, STICKS
-from forecasters.ranks import ABOVE, ERROR, REFRESH, Ranks
+from forecasters.ranks import ABOVE, ERROR, REFRESH, TOTAL, UNIT, Ranks, Sides
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -95,43 +95,72 @@ def test_each_kind_of_event_happens_where_it_should() -> None:
     assert len(events["c", 100 * STICKS]) == 1
 
 
+def make_ranks(sizes: np.ndarray) -> Ranks:
+    """Of one slot that has learnt these mean errors, and no deviation of its value."""
+    ranks = Ranks(torch.device("cpu"))
+    ranks.fields.grow(1)
+    yes, no = torch.tensor([True]), torch.tensor([False])
+    for k, size in enumerate(sizes):
+        ranks.learn(look(ranks, float(size)), yes, no)
+        if k % REFRESH == REFRESH - 1:
+            ranks.refresh(torch.tensor([0]))
+    return ranks
+
+
+def look(ranks: Ranks, size: float, away: float = 0.0) -> Sides:
+    return ranks.look(torch.tensor([0]), torch.tensor([size]), torch.tensor([away]))
+
+
+def find_surprise(ranks: Ranks, size: float) -> float:
+    return float(ranks.surprise(look(ranks, size))[0])
+
+
+def find_tail(ranks: Ranks) -> float:
+    return float(ranks.tail_start(torch.tensor([0]), torch.tensor([ERROR]))[0])
+
+
 def test_surprise_is_the_rank_within_what_was_learnt() -> None:
     """Against sorting: within the histogram's bins, and beyond them further the further out."""
-    ranks, rng = Ranks(torch.device("cpu")), np.random.default_rng(1)
-    ranks.fields.grow(1)
-    lane = ranks.lanes(torch.tensor([0]), ERROR)
-    sizes = np.exp(rng.normal(0, 0.7, 4000)).astype(np.float32)
-    for k, size in enumerate(sizes):
-        one = torch.tensor([float(size)])
-        place = ranks.place(lane, one)
-        ranks.learn(lane, place, one, torch.tensor([True]))
-        ranks.count(lane, torch.tensor([True]))
-        if k % REFRESH == REFRESH - 1:
-            ranks.refresh(lane)
+    sizes = np.exp(np.random.default_rng(1).normal(0, 0.7, 4000)).astype(np.float32)
+    ranks = make_ranks(sizes)
     for p in (0.5, 0.15, 0.05, 0.02):
-        size = torch.tensor([float(np.quantile(sizes, 1 - p))])
-        surprise = float(ranks.surprise(lane, ranks.place(lane, size))[0])
-        assert surprise == pytest.approx(-math.log(p), abs=0.25)
-    far = [float(ranks.surprise(lane, ranks.place(lane, torch.tensor([s])))[0]) for s in (8.0, 20.0, 80.0)]
+        assert find_surprise(ranks, float(np.quantile(sizes, 1 - p))) == pytest.approx(-math.log(p), abs=0.25)
+    far = [find_surprise(ranks, size) for size in (8.0, 20.0, 80.0)]
     assert -math.log(0.02) < far[0] < far[1] < far[2]
-    assert float(ranks.tail_start(lane)[0]) == pytest.approx(np.quantile(sizes, 0.98), rel=0.15)
+    assert find_tail(ranks) == pytest.approx(np.quantile(sizes, 0.98), rel=0.15)
     untouched = ranks.fields["bins"][0, ABOVE]
     assert float(untouched.sum()) == 0.0
 
 
 def test_a_unit_that_no_longer_fits_is_moved_and_nothing_is_lost() -> None:
+    sizes = np.full(40 * REFRESH, 1000.0)
+    sizes[:REFRESH] = 1.0
+    ranks = make_ranks(sizes)
+    bins, total = ranks.fields["bins"][0, ERROR], ranks.fields["heads"][0, ERROR, TOTAL]
+    assert float(bins.sum()) == pytest.approx(float(total), rel=1e-4)
+    assert find_tail(ranks) == pytest.approx(1000.0, rel=0.15)
+
+
+def test_a_value_is_learnt_on_its_side_and_counted_on_both() -> None:
     ranks = Ranks(torch.device("cpu"))
     ranks.fields.grow(1)
-    lane = ranks.lanes(torch.tensor([0]), ERROR)
-    for k in range(40 * REFRESH):
-        one = torch.tensor([1.0 if k < REFRESH else 1000.0])
-        ranks.learn(lane, ranks.place(lane, one), one, torch.tensor([True]))
-        ranks.count(lane, torch.tensor([True]))
-        if k % REFRESH == REFRESH - 1:
-            ranks.refresh(lane)
-    bins, total = ranks.fields["bins"][0, ERROR], ranks.fields["lanes"][0, ERROR, 1]
-    assert float(bins.sum()) == pytest.approx(float(total), rel=1e-4)
-    assert float(ranks.tail_start(lane)[0]) == pytest.approx(1000.0, rel=0.15)
+    yes, no = torch.tensor([True]), torch.tensor([False])
+    ranks.learn(look(ranks, 1.0, away=-3.0), no, yes)
+    ranks.learn(look(ranks, 1.0, away=2.0), no, yes)
+    ranks.learn(look(ranks, 1.0, away=2.0), no, yes)
+    bins, heads = ranks.fields["bins"][0], ranks.fields["heads"][0]
+    assert bins.sum(1).tolist() == [0.0, 2.0, 1.0]
+    assert heads[:, UNIT].tolist() == [0.0, 2.0, 3.0]
+    assert heads[:, TOTAL].tolist() == [0.0, 3.0, 3.0]
+
+
+def test_the_joined_surprise_is_the_tail_of_a_sum_of_two() -> None:
+    """Against counting: of independent surprises a share e^-s exceeds s."""
+    rng = np.random.default_rng(5)
+    pairs = torch.from_numpy(rng.exponential(size=(2, 2_000_000)))
+    joined = join_surprises(pairs[0], pairs[1])
+    for s in (0.1, 1.0, 3.0, 6.0):
+        assert float((joined > s).double().mean()) == pytest.approx(math.exp(-s), rel=0.06)
 
 
 @pytest.mark.parametrize("true_rate", [0.2, 5.0])
@@ -167,3 +196,42 @@ def test_a_champion_that_does_not_run_is_refused() -> None:
 def test_state_stays_within_its_budget_of_memory() -> None:
     parts = make_bank().bytes_per_series()
     assert sum(size for name, size in parts.items() if name.startswith("alerts.")) <= 1229
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1000.0, 0.0), (-1.0, 0.0), (-0.03, 5000.0)])
+def test_alarms_do_not_depend_on_units(factor: float, offset: float) -> None:
+    """Scaled, upside down, moved: the same readings page, with the same scores."""
+    told = []
+    for values in (make_values(), factor * make_values() + offset):
+        bank = make_bank(0.5)
+        add(bank, IDS)
+        alarms = [
+            bank.step(np.arange(5), np.full(5, t * HOUR_MS), row, np.isnan(row)).alarms
+            for t, row in enumerate(values)
+        ]
+        told.append(Alarms.join([one for one in alarms if one is not None]))
+    first, second = told
+    assert (first.event == BEGINS).sum() >= 2
+    np.testing.assert_array_equal(first.event, second.event)
+    np.testing.assert_array_equal(first.sticks, second.sticks)
+    np.testing.assert_allclose(first.score, second.score, rtol=2e-3, atol=2e-3)
+
+
+def test_no_series_pages_more_often_in_an_hour_than_its_cap_allows() -> None:
+    """Spikes every twelve minutes, each an episode of its own: one an hour begins, or two."""
+    begun = {}
+    for cap in (1, 2):
+        alerts = AlertOptions(
+            champion="naive", episodes_per_day=24.0, grid_ms=MINUTE_MS, hold=2, per_hour=cap
+        )
+        bank = build(("naive",), horizon=1, device="cpu", alerts=alerts)
+        bank.add(["a"], cadence_ms=MINUTE_MS)
+        values = np.random.default_rng(0).normal(size=9 * 60)
+        values[8 * 60 + 5 :: 12] += 1e4
+        events = []
+        for t, value in enumerate(values):
+            alarms = bank.step(np.array([0]), np.array([t * MINUTE_MS]), np.array([value])).alarms
+            assert alarms is not None
+            events.append(int(alarms.event[0]))
+        begun[cap] = events[8 * 60 :].count(BEGINS)
+    assert begun == {1: 1, 2: 2}
