@@ -1,19 +1,23 @@
 """`gatecast bench ingest`: from a topic to columns of readings, by the worker's own source and codec.
 
 The yardstick is a consumer of kafka-python with `json.loads` for each record of the same topic of one-reading
-messages. Both read the whole topic, one after the other. The clock runs from the first records in hand to
+messages. What another client would be worth is a case of its own: confluent-kafka in place of our source,
+with the same codec. Both read the whole topic, one after the other. The clock runs from the first records in hand to
 the last: neither is charged for connecting, nor ours for joining its group.
 """
 
 from __future__ import annotations
 
 import json
+import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+import confluent_kafka
+import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.benches.readings import Load, fill
@@ -21,12 +25,14 @@ from pipeline.benches.rows import Pace, Row, make_rows, measure
 from pipeline.codec import CodecOptions, build_codec
 from pipeline.kafka_options import KafkaOptions
 from pipeline.ports import Partition, Position
+from pipeline.records import Messages
 from pipeline.sources.kafka import KafkaSource
 
 SERIES = 1_000
 YARDSTICK = "kafka-python"
 DESCRIBED = "kafka-python + json.loads, one reading a message"
 WAIT_S = 120.0
+AT_ONCE = 4_096  # messages that confluent-kafka is asked for at a time, of one reading each
 
 CASES: Mapping[str, tuple[str, int, int]] = {
     "json": ("json", 1, 200),
@@ -55,6 +61,7 @@ def run_ingest(bootstrap: str, runs: int, scale: float = 1.0) -> list[Row]:
         topic = f"bench-{run}-{case}"
         fill(bootstrap, topic, load)
         works[case] = partial(read, bootstrap, topic, load)
+        works[f"{case}, confluent-kafka"] = partial(read_with_confluent, bootstrap, topic, load)
         if case == "json":
             works[YARDSTICK] = partial(read_plainly, bootstrap, topic, load)
     rates = measure(works, runs)
@@ -77,6 +84,43 @@ def read(bootstrap: str, topic: str, load: Load) -> float:
     finally:
         source.close(5.0)
     return pace.rate
+
+
+def read_with_confluent(bootstrap: str, topic: str, load: Load) -> float:
+    """The whole topic by confluent-kafka (librdkafka) and our codec."""
+    consumer = confluent_kafka.Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"bench-{uuid.uuid4().hex}",
+            "client.id": socket.gethostname(),
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.assign([confluent_kafka.TopicPartition(topic, 0, 0)])
+    codec = build_codec(CodecOptions(format=load.format))
+    pace, deadline = Pace(), time.monotonic() + WAIT_S
+    try:
+        while pace.done < load.num_readings:
+            found = consumer.consume(max(AT_ONCE // load.batch, 16), 0.1)
+            if found:
+                pace.add(len(codec.decode(_gather(topic, found)).readings))
+            _check(pace.done, load, deadline)
+    finally:
+        consumer.close()
+    return pace.rate
+
+
+def _gather(topic: str, found: Sequence[confluent_kafka.Message]) -> Messages:
+    return Messages(
+        topic=topic,
+        partition=0,
+        offset=np.array([one.offset() for one in found], np.int64),
+        timestamp_ms=np.array([one.timestamp()[1] for one in found], np.int64),
+        key=[one.key() for one in found],
+        value=[one.value() for one in found],
+        headers=[one.headers() or () for one in found],
+    )
 
 
 def read_plainly(bootstrap: str, topic: str, load: Load) -> float:

@@ -17,7 +17,9 @@ def assert_whole(rows: list[Row], cases: set[str]) -> None:
 
 @pytest.mark.slow
 def test_from_a_topic_to_columns(bootstrap: str) -> None:
-    assert_whole(run_ingest(bootstrap, 1, 0.01), {"json", "columns", "arrow"})
+    formats = ("json", "columns", "arrow")
+    cases = {*formats, *(f"{one}, confluent-kafka" for one in formats)}
+    assert_whole(run_ingest(bootstrap, 1, 0.05), cases)
 
 
 @pytest.mark.slow
