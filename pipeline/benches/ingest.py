@@ -119,7 +119,7 @@ def _gather(topic: str, found: Sequence[confluent_kafka.Message]) -> Messages:
         timestamp_ms=np.array([one.timestamp()[1] for one in found], np.int64),
         key=[one.key() for one in found],
         value=[one.value() for one in found],
-        headers=[one.headers() or () for one in found],
+        headers=[()] * len(found),
     )
 
 
