@@ -1,7 +1,7 @@
 """Memory that Python and torch have freed, given back to the system; and pauses of Python's collector.
 
-glibc keeps what was freed for later: at 10 000 series a third of a worker's memory, most of it the copies that
-checkpoints were written from and the temporaries of large waves.
+glibc keeps what was freed for later: at 10 000 series a third of a worker's memory, most of it the copies
+that checkpoints were written from and the temporaries of large waves.
 """
 
 from __future__ import annotations

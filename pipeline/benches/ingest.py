@@ -2,8 +2,9 @@
 
 The yardstick is a consumer of kafka-python with `json.loads` for each record of the same topic of one-reading
 messages. What another client would be worth is a case of its own: confluent-kafka in place of our source,
-with the same codec. Both read the whole topic, one after the other. The clock runs from the first records in hand to
-the last: neither is charged for connecting, nor ours for joining its group.
+with the same codec; it fetches ahead on threads of its own, before the clock starts too. All read the whole
+topic, one after the other. The clock runs from the first records in hand to the last: nobody is charged for
+connecting, nor we for joining a group.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import torch
 from kafka import KafkaConsumer, TopicPartition
 
@@ -81,6 +82,9 @@ def main() -> None:
     parser.add_argument(
         "--half-of", type=Path, help="a report of `bench end-to-end`: half of its rate with one-reading JSON"
     )
+    parser.add_argument(
+        "--forecasts", choices=["json", "arrow"], default="json", help="as what forecasts are sent"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes of the worker")
     parser.add_argument("--series", type=int, default=1_000)
     parser.add_argument("--partitions", type=int, default=4)
@@ -106,6 +110,7 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
         f'[kafka]\nbootstrap = "{server.bootstrap}"\ntopics = ["{TOPIC}"]\n'
         f'forecasts_topic = "{config.kafka.forecasts_topic}"\nalerts_topic = "{config.kafka.alerts_topic}"\n'
         f'[readings]\nseries_file = "{series_file}"\nfields.quality = "quality"\n'
+        f'[forecasts]\nformat = "{options.forecasts}"\n'
         f'[checkpoints]\nurl = "{folder / "checkpoints"}"\n[server]\nport = 0\n'
     )
     plant = ("--series", str(options.series), "--rate", str(options.rate))
@@ -136,7 +141,7 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
         "version": 1,
         "machine": describe_machine(),
         "load": {
-            "series": options.series, "rate": options.rate, "partitions": options.partitions, "workers": options.workers,
+            "series": options.series, "rate": options.rate, "partitions": options.partitions, "workers": options.workers, "forecasts": options.forecasts,
             "seconds": options.seconds, "warm_up": options.warm_up,
             "readings": sent, "readings_per_second": round(sent / options.seconds, 1),
             "not_taken": sent - consumed,
@@ -279,10 +284,20 @@ def find_forecasts(
         for record in reader.poll(timeout_ms=1_000).get(partition, []):
             if record.timestamp > too_late_ms:
                 return found
-            key = _decode(record.value)
-            if (key.series, key.time) in arrived:
-                found.setdefault((key.series, key.time), record.timestamp)
+            for key in find_keys(record.value):
+                if key in arrived:
+                    found.setdefault(key, record.timestamp)
     return found
+
+
+def find_keys(value: bytes) -> list[tuple[str, int]]:
+    """Series and time of the forecasts in a message, of either format."""
+    if value.startswith(b"{"):
+        key = _decode(value)
+        return [(key.series, key.time)]
+    table = pa.ipc.open_stream(value).read_all()
+    times = table["time"].cast(pa.int64()).to_pylist()
+    return list(zip(table["series"].to_pylist(), times, strict=True))
 
 
 def describe_latency(latency_ms: np.ndarray) -> dict[str, float]:
