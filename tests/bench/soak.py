@@ -141,7 +141,8 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
         "version": 1,
         "machine": describe_machine(),
         "load": {
-            "series": options.series, "rate": options.rate, "partitions": options.partitions, "workers": options.workers, "forecasts": options.forecasts,
+            "series": options.series, "rate": options.rate, "partitions": options.partitions,
+            "workers": options.workers, "forecasts": options.forecasts,
             "seconds": options.seconds, "warm_up": options.warm_up,
             "readings": sent, "readings_per_second": round(sent / options.seconds, 1),
             "not_taken": sent - consumed,
