@@ -70,19 +70,23 @@ def test_the_plant_is_forecast_shown_and_gone_after_ctrl_c(tmp_path: Path) -> No
     with run_demo(tmp_path, "--series", "12") as process:
         url = wait_for(tmp_path, process, r"^page: (\S+)$")[1]
         wait_for(tmp_path, process, r"^\d+ s: first forecast scored$")
-        # a batch counts as consumed once all of it is, and the first one is the history
+        # a batch counts as consumed once all of it is, the first one is the history, and a partition is
+        # served as soon as it can be, whatever becomes of the others
         deadline = time.monotonic() + WAIT_S
-        metrics = ""
-        while find_total(metrics, "gatecast_readings_consumed_total") < 12 * 10:
-            assert time.monotonic() < deadline, metrics
+        metrics, series = "", 0
+        while (
+            find_total(metrics, "gatecast_readings_consumed_total") < 12 * 10
+            or find_total(metrics, "gatecast_partitions_assigned") < 4
+            or series < 12
+        ):
+            assert time.monotonic() < deadline, (series, metrics)
+            time.sleep(0.1)
             metrics = fetch(f"{url}/metrics")
-        overview = json.loads(fetch(f"{url}/api/v1/overview"))
+            series = json.loads(fetch(f"{url}/api/v1/overview"))["worker"]["series"]
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0, (tmp_path / "err").read_text()
     assert find_total(metrics, "gatecast_forecasts_scored_total") > 0
     assert find_total(metrics, "gatecast_readings_rejected_total") == 0
-    assert find_total(metrics, "gatecast_partitions_assigned") == 4
-    assert overview["worker"]["series"] == 12
     lines = read(tmp_path).splitlines()
     assert lines[0].startswith("a simulated plant: 12 sensors, a reading of each every 1s, days of 2m")
     assert "12 series: " in read(tmp_path)
