@@ -61,10 +61,10 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Of what came after the first units. Raises ValueError where nothing did."""
+        """Of what came after the first units. Raises RuntimeError where nothing did."""
         if self.done == self._first:
-            raise ValueError(
-                f"expected more than one lot of units, got {self.done} at once; take more of them"
+            raise RuntimeError(
+                f"expected more than one lot of units, got {self.done} at once: take more of them by --scale"
             )
         return (self.done - self._first) / (self._ended_s - self._started_s)
 

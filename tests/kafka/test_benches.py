@@ -20,7 +20,7 @@ def assert_whole(rows: list[Row], cases: set[str]) -> None:
 def test_from_a_topic_to_columns(bootstrap: str) -> None:
     formats = ("json", "columns", "arrow")
     cases = {*formats, *(f"{one}, confluent-kafka" for one in formats)}
-    assert_whole(run_ingest(bootstrap, 1, 0.05), cases)
+    assert_whole(run_ingest(bootstrap, 1, 0.3), cases)
 
 
 @pytest.mark.slow
