@@ -36,6 +36,7 @@ from forecasters.registry import BLEND, BUILDERS, NAMES, Context
 from forecasters.rows import Rows, padded
 from forecasters.signatures import describe
 from forecasters.steps import Interpolation, scored_steps
+from forecasters.thinning import Thinning
 from forecasters.timetable import SETTLED, Timetable
 from forecasters.verdict import Evidence
 
@@ -172,6 +173,7 @@ class Bank:
         pool: int,
         recurrent: RecurrentOptions,
         alerts: AlertOptions | None = None,
+        max_rate: float | None = None,
     ) -> None:
         self.names = tuple(names)
         self.horizon = horizon
@@ -196,6 +198,7 @@ class Bank:
         pairs = pairs_of_interest(self.names)
         self.comparison = Comparison(self.names, pairs, horizon=horizon, device=device) if pairs else None
         self.anomaly = Anomaly(self.names, self.memory, alerts) if alerts else None
+        self.thinning = None if max_rate is None else Thinning(max_rate, chunk)
         self._expert_at = torch.tensor([self.names.index(n) for n in self.experts], device=device)
         every = [*self.experts, BLEND]
         self._name_at = torch.tensor([every.index(n) for n in self.names], device=device)
@@ -332,6 +335,16 @@ class Bank:
     def readings_to_tick(self) -> int:
         """How many more readings with a value until shared weights change."""
         return self._quota - self._since_tick
+
+    def hear_clock(self, clock_ms: int) -> None:
+        """How far the shard clock is at the readings that come next; it rules the thinning of learning."""
+        if self.thinning is not None:
+            self.thinning.hear(clock_ms)
+
+    @property
+    def thinned(self) -> int:
+        """Readings that the networks did not train on because of `max_rate`."""
+        return 0 if self.thinning is None else self.thinning.thinned
 
     def step(
         self,
@@ -579,6 +592,9 @@ class Bank:
             # not those without a reading yet: they are added at no certain place of the log
             live = np.flatnonzero(steps[: len(self.ids)] >= 0)
             due = self.chunks.due(live, steps[live], self._order)
+            if self.thinning is not None:
+                waited = self.chunks.newest(due, steps[due]) - self.chunks.trained[due]
+                due = self.thinning.choose(due, waited)
             if due.size:
                 batch = self.chunks.batch(due, steps[due], restarts[due], self._live, self._generator)
                 for name in self.nets if batch else ():
@@ -702,6 +718,8 @@ class Bank:
             state.update({f"comparison.{k}": v for k, v in self.comparison.save(n)})
         if self.anomaly:
             state.update({f"alerts.{k}": v for k, v in self.anomaly.save()})
+        if self.thinning is not None:
+            state.update(self.thinning.save())
         state["bank.ids"] = torch.from_numpy(np.frombuffer(json.dumps(self.ids).encode(), np.uint8).copy())
         state["bank.generator"] = self._generator.get_state()
         state["bank.counts"] = torch.tensor([self._live, self._quota, self._since_tick, self.ticks])
@@ -761,6 +779,8 @@ class Bank:
         if self.anomaly:
             prefix = "alerts."
             self.anomaly.load({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        if self.thinning is not None:
+            self.thinning.load(state)
         self._generator.set_state(state["bank.generator"])
         self._live, self._quota, self._since_tick, self.ticks = (int(v) for v in state["bank.counts"])
         self._journal.clear()
@@ -784,11 +804,13 @@ def build(
     chunk: int = 16,
     replay: int = 48,
     pool: int = 512,
+    max_rate: float | None = None,
     alerts: AlertOptions | None = None,
     **recurrent: float,
 ) -> Bank:
     """A bank of the named forecasters. `recurrent`: the fields of `RecurrentOptions`.
 
+    max_rate: readings a second of the shard clock that the networks learn at most, see `thinning`; None: all.
     alerts: how readings are judged; None: they are not.
     `blend` blends the other names. device "auto" is the GPU where there is one.
     Raises ValueError for an unknown or repeated name and for an option out of its range.
@@ -822,4 +844,5 @@ def build(
         pool=pool,
         recurrent=RecurrentOptions(**whole),  # type: ignore[arg-type]
         alerts=alerts,
+        max_rate=max_rate,
     )

@@ -270,6 +270,7 @@ def build_bank(config: Config, seed: int, partitions: int = 1) -> Bank:
             chunk=config.learning.chunk,
             replay=config.learning.replay,
             rate=config.learning.rate,
+            max_rate=config.learning.max_rate,
             alerts=read_alert_options(config, partitions),
         )
     except ValueError as error:

@@ -110,6 +110,9 @@ class Shard:
     def readings_to_tick(self) -> int:
         return self.bank.readings_to_tick
 
+    def hear_clock(self, clock_ms: int) -> None:
+        self.bank.hear_clock(clock_ms)
+
     def restart(self, slots: Int64Array) -> None:
         self.bank.restart(slots)
         self.errors.restart(slots)

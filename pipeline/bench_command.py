@@ -129,6 +129,31 @@ def end_to_end(workers: int, scale: float, runs: int, json_path: Path | None) ->
     _report(rows, json_path, **more)
 
 
+@bench.command("scaling", short_help="With the number of series, the size of a shard, the workers.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["series", "shards", "workers"]),
+    help="Of these alone. [default: all]",
+)
+@_SCALE
+@_RUNS
+@_JSON
+def scaling(parts: tuple[str, ...], scale: float, runs: int, json_path: Path | None) -> None:
+    """How time and memory grow from 100 to 100,000 series at a constant total rate; shards of 83, 250 and
+    1,000 series beside each other; two workers beside one, on a broker of its own, which needs Java 17.
+
+    Example:
+      gatecast bench scaling --part series --json scaling-series.json
+    """
+    from pipeline.benches.scaling import PARTS, run_scaling
+
+    with _explained():
+        rows = run_scaling(parts or PARTS, runs, scale)
+    _report(rows, json_path)
+
+
 @contextmanager
 def _broker(bootstrap: str | None) -> Iterator[str]:
     """The broker that was named, or one of its own while it lasts."""

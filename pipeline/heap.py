@@ -1,12 +1,13 @@
-"""Memory that Python and torch have freed, given back to the system.
+"""Memory that Python and torch have freed, given back to the system; and pauses of Python's collector.
 
-glibc keeps it for later: at 10 000 series a third of a worker's memory, most of it the copies that
-checkpoints were written from and the temporaries of large waves.
+glibc keeps what was freed for later: at 10 000 series a third of a worker's memory, most of it the copies
+that checkpoints were written from and the temporaries of large waves.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Callable
 from functools import cache
 
@@ -16,6 +17,13 @@ def give_back() -> bool:
     nothing where the C library is not glibc."""
     trim = _find_trim()
     return trim is not None and bool(trim(0))
+
+
+def settle() -> None:
+    """What is there now stays for good: the collector need not look through it again. To be called once, when
+    a worker is built: some 250 000 objects of libraries, 80 to 170 ms for each full collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @cache

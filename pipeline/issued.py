@@ -33,11 +33,8 @@ class Selection:
         result = stepped.wave.result
         at = self._at.to(result.departure.device)
         departure, half = result.departure.index_select(1, at), result.half.index_select(1, at)
-        base = result.base[:, None, None]
-        mean, lower, upper = (
-            (base + d).to(torch.float32).cpu().numpy()
-            for d in (departure, departure - half, departure + half)
-        )
+        said = torch.stack((departure, departure - half, departure + half))
+        mean, lower, upper = (result.base[:, None, None] + said).to(torch.float32).cpu().numpy()
         return Forecasts(
             series=stepped.series,
             event_time_ms=stepped.wave.event_time_ms,
@@ -53,11 +50,13 @@ def find_scores(wave: Wave[Result]) -> Scores:
     """Errors in units of the series' naive one-step error: their mean is MASE."""
     result = wave.result
     unit = (result.scale / result.naive_error)[:, None, None]
+    error, width = (torch.stack((result.error, 2.0 * result.due_half)) * unit).cpu().numpy()
+    judged = torch.cat((result.scored[:, None], result.missed), 1).cpu().numpy()
     return Scores(
         slots=wave.slots,
-        scored=result.scored.cpu().numpy(),
-        error=(result.error * unit).cpu().numpy(),
-        missed=result.missed.cpu().numpy(),
-        width=(2.0 * result.due_half * unit).cpu().numpy(),
+        scored=judged[:, 0],
+        error=error,
+        missed=judged[:, 1:],
+        width=width,
         replaced=np.asarray(result.replaced.cpu().numpy(), np.int64),
     )

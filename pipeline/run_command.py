@@ -12,6 +12,7 @@ from types import FrameType
 import click
 
 from pipeline.config import Config, load_config
+from pipeline.heap import settle
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -90,6 +91,7 @@ def run(path: str | None, workers: int) -> None:
     from pipeline.app import Worker  # torch takes seconds to load; --help need not wait
 
     worker = Worker(config)
+    settle()
     signals = Signals()
 
     def is_over() -> bool:

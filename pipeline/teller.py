@@ -39,6 +39,7 @@ class Teller:
         """clock: monotonic seconds."""
         self._observer, self._showcase, self._clock = observer, showcase, clock
         self._trained: dict[tuple[Partition, str], Mapping[str, float]] = {}
+        self._thinned: dict[Partition, int] = {}
         self._spent: dict[Partition, Mapping[str, float]] = {}
         self._due_s: dict[tuple[Partition, str], float] = {}
 
@@ -63,6 +64,7 @@ class Teller:
         """The shard is another worker's."""
         self._trained = {key: told for key, told in self._trained.items() if key[0] != partition}
         self._spent.pop(partition, None)
+        self._thinned.pop(partition, None)
         self._due_s = {key: due for key, due in self._due_s.items() if key[0] != partition}
 
     def _is_due(self, partition: Partition, what: str, interval_s: float) -> bool:
@@ -74,6 +76,10 @@ class Teller:
 
     def _tell_training(self, partition: Partition, shard: Shard[Result]) -> Sequence[str]:
         """Also says which forecasters train."""
+        thinned = shard.bank.thinned
+        # below 0 where a series went that still waited
+        self._observer.on_thinned(max(thinned - self._thinned.get(partition, thinned), 0))
+        self._thinned[partition] = thinned
         told = shard.bank.training()
         for name, now in told.items():
             key = (partition, name)

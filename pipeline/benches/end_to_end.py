@@ -64,7 +64,7 @@ def run_end_to_end(runs: int, workers: int, scale: float = 1.0) -> tuple[list[Ro
         for case, topic in topics.items():
             load = _load(case, scale)
             fill(server.bootstrap, topic, load, PARTITIONS)
-        _make_topics(server.bootstrap, f"bench-{tag}")
+        make_topics(server.bootstrap, f"bench-{tag}")
         for number in range(runs):
             for case, topic in topics.items():
                 folder = Path(name) / f"{case}-{number}"
@@ -91,7 +91,7 @@ def _load(case: str, scale: float) -> Load:
     return Load(series=SERIES, rounds=max(round(ROUNDS[case] * scale), 60), format=case, batch=BATCH[case])
 
 
-def _make_topics(bootstrap: str, prefix: str) -> None:
+def make_topics(bootstrap: str, prefix: str) -> None:
     names = [f"{prefix}-{case}-{end}" for case in ROUNDS for end in ("forecasts", "alerts", "rejected")]
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     try:
@@ -184,14 +184,25 @@ def find_shares(
 
 def find_cpu_s(pid: int) -> float:
     """Processor time so far, of a process and its children."""
-    total, waiting = 0, [pid]
+    total = 0
+    for one in find_processes(pid):
+        try:
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        total += int(fields[11]) + int(fields[12])
+    return total / _TICKS
+
+
+def find_processes(pid: int) -> list[int]:
+    """A process and all that it started, as far as they run."""
+    found, waiting = [], [pid]
     while waiting:
         one = waiting.pop()
         try:
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            tasks = Path(f"/proc/{one}/task").iterdir()
+            tasks = list(Path(f"/proc/{one}/task").iterdir())
             waiting += [int(child) for task in tasks for child in (task / "children").read_text().split()]
         except OSError:
             continue
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+        found.append(one)
+    return found

@@ -28,8 +28,8 @@ class Row:
     share: dict[str, float]
 
 
-Work = Callable[[], int]
-"""Does something once; returns how many units of it."""
+Work = Callable[[], int | float]
+"""Does something once; returns how many units of it (int), or its own rate in units per second (float)."""
 
 
 def measure(works: Mapping[str, Work], runs: int) -> dict[str, float]:
@@ -39,8 +39,34 @@ def measure(works: Mapping[str, Work], runs: int) -> dict[str, float]:
         for name, work in works.items():
             start = time.perf_counter()
             done = work()
-            rates[name].append(done / (time.perf_counter() - start))
+            spent = time.perf_counter() - start
+            rates[name].append(done if isinstance(done, float) else done / spent)
     return {name: statistics.median(found) for name, found in rates.items()}
+
+
+class Pace:
+    """Units per second from the first units on: connecting and joining a group are no part of a stream."""
+
+    def __init__(self) -> None:
+        self.done = self._first = 0
+        self._started_s = self._ended_s = 0.0
+
+    def add(self, units: int) -> None:
+        if not units:
+            return
+        self._ended_s = time.perf_counter()
+        if not self.done:
+            self._first, self._started_s = units, self._ended_s
+        self.done += units
+
+    @property
+    def rate(self) -> float:
+        """Of what came after the first units. Raises RuntimeError where nothing did."""
+        if self.done == self._first:
+            raise RuntimeError(
+                f"expected more than one lot of units, got {self.done} at once: take more of them by --scale"
+            )
+        return (self.done - self._first) / (self._ended_s - self._started_s)
 
 
 def make_rows(

@@ -63,19 +63,29 @@ class Codec:
         as last time while no new id comes, and mostly begins as it did if one does."""
         self._ids.renew()
         draft = Draft(self._options, messages)
-        places, payloads, tombstones = [], [], 0
-        longest = self._options.max_message_bytes
-        for place, value in enumerate(messages.value):
-            if value is None:
-                tombstones += 1
-            elif len(value) > longest:
-                draft.reject(place, Reason.TOO_LARGE)
-            else:
-                places.append(place)
-                payloads.append(value)
+        places, payloads, tombstones = self._choose(messages.value, draft)
         columns = self._decoder.decode(places, payloads, draft)
         readings, rejected = draft.finish(columns, self._ids.series)
         return Decoded(readings=readings, rejected=rejected, tombstones=tombstones, empty=draft.empty)
+
+    def _choose(
+        self, values: Sequence[bytes | None], draft: Draft
+    ) -> tuple[Sequence[int], Sequence[bytes], int]:
+        """Places and payloads of the messages to decode, and the number of tombstones."""
+        longest = self._options.max_message_bytes
+        payloads = [value for value in values if value is not None]
+        if len(payloads) == len(values) and max(map(len, payloads), default=0) <= longest:
+            return range(len(values)), payloads, 0
+        places, kept = [], []
+        for place, value in enumerate(values):
+            if value is None:
+                continue
+            if len(value) > longest:
+                draft.reject(place, Reason.TOO_LARGE)
+            else:
+                places.append(place)
+                kept.append(value)
+        return places, kept, len(values) - len(payloads)
 
 
 def build_codec(options: CodecOptions) -> Codec:

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
+from pipeline.codec import arrow_repeats
 from pipeline.codec.arrow_ids import ArrowIds, is_text
+from pipeline.codec.arrow_repeats import Part, Repeats
 from pipeline.codec.drafts import Columns, Draft, Int8Array, join_columns
 from pipeline.codec.flatbuffers import read_batch_facts
 from pipeline.codec.ids import Ids
@@ -28,7 +30,8 @@ class ArrowDecoder:
 
     Columns that are not asked for are skipped. Compressed batches are refused (see `flatbuffers`): Kafka
     compresses whole batches of messages. Each column is validated in full before it is read, so that damaged
-    offsets can't lead outside of the message; that takes 9 of some 30 microseconds a message of 1 000.
+    offsets can't lead outside of the message. A message of 1 000 readings takes some 75 µs, one that begins
+    as an earlier one did (see `arrow_repeats`) a quarter of that.
     """
 
     def __init__(self, options: CodecOptions, ids: Ids) -> None:
@@ -43,18 +46,44 @@ class ArrowDecoder:
         self._max_readings = options.max_readings
         self._unit = options.time_unit or "auto"
         self._ids = ArrowIds(ids)
+        self._repeats = Repeats(options.max_readings)
+        self._generation = ids.generation
+        self._numbers = ids
         self._qualities = Qualities(fields.good)
 
     def decode(self, places: Sequence[int], payloads: Sequence[bytes], draft: Draft) -> Columns:
-        parts = []
+        if self._generation != self._numbers.generation:
+            self._repeats.forget()
+            self._generation = self._numbers.generation
+        columns: list[Columns] = []
+        repeated: list[Part] = []  # those not yet joined
         for place, payload in zip(places, payloads, strict=True):
+            part = self._read_again(payload)
+            if part is not None:
+                if draft.admit(place, part.value.size):
+                    if repeated and repeated[0].opening is not part.opening:
+                        columns.append(arrow_repeats.join(repeated))
+                        repeated = []
+                    repeated.append(part)
+                continue
             key, clock_ms = draft.messages.key[place], int(draft.messages.timestamp_ms[place])
             found = self._read(payload, key, clock_ms)
             if isinstance(found, Reason):
                 draft.reject(place, found)
             elif draft.admit(place, found.value.size):
-                parts.append(found)
-        return join_columns(parts)
+                if repeated:
+                    columns.append(arrow_repeats.join(repeated))
+                    repeated = []
+                columns.append(found)
+        if repeated:
+            columns.append(arrow_repeats.join(repeated))
+        return join_columns(columns)
+
+    def _read_again(self, payload: bytes) -> Part | None:
+        try:
+            return self._repeats.read(payload)
+        except (pa.ArrowException, OSError, ValueError):
+            return None  # read as a whole, it is found out what is wrong with it
 
     def _read(self, payload: bytes, key: bytes | None, clock_ms: int) -> Columns | Reason:
         try:
@@ -63,13 +92,32 @@ class ArrowDecoder:
             if isinstance(columns, Reason):
                 return columns
             options = _choose_fields(tuple(sorted(columns.values())))
-            parts = [
-                self._read_batch(batch, columns, key, clock_ms)
-                for batch in ipc.open_stream(payload, options=options)
-            ]
+            batches = list(ipc.open_stream(payload, options=options))
+            parts = [self._read_batch(batch, columns, key, clock_ms) for batch in batches]
         except (pa.ArrowException, OSError, ValueError):
             return Reason.NOT_DECODABLE
-        return join_columns(parts)
+        found = join_columns(parts)
+        if len(batches) == 1 and self._repeats.is_worth():
+            self._keep(payload, schema, columns, batches[0], found)
+        return found
+
+    def _keep(self, payload: bytes, schema: Any, columns: dict[str, int], batch: Any, read: Columns) -> None:
+        """Remember how the message begins, if it is of the kind that can be read by that."""
+        if set(columns) != {"series", "time", "value"}:
+            return
+        series, time, value = (schema.field(columns[part]).type for part in ("series", "time", "value"))
+        is_timestamp = pa.types.is_timestamp(time)
+        unit = time.unit if is_timestamp else self._unit
+        if (
+            not pa.types.is_dictionary(series)
+            or not (is_timestamp or pa.types.is_int64(time))
+            or not (pa.types.is_float64(value) or pa.types.is_float32(value))
+            or unit == "rfc3339"
+        ):
+            return
+        texts = batch.column(sorted(columns.values()).index(columns["series"])).dictionary
+        if not texts.null_count:  # where there is nothing, the key is the series: another one in each message
+            self._repeats.keep(payload, columns, schema, unit, self._ids.find_texts(texts), read)
 
     def _look(self, payload: bytes) -> Any | Reason:
         """Go through the messages of the stream without reading their bodies; returns its schema."""

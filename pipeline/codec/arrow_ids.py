@@ -41,6 +41,10 @@ class ArrowIds:
             return numbers[indices.to_numpy(zero_copy_only=False)]
         return self._find_texts(column, key)
 
+    def find_texts(self, column: Any) -> Int64Array:
+        """The numbers of a validated column of ids, none of which is null."""
+        return self._find_texts(column, None)
+
     def _find_texts(self, column: Any, key: bytes | None) -> Int64Array:
         if column.null_count or column.offset or not _has_offsets(column.type):
             return self._find_each(column, key)

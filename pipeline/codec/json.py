@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -78,12 +79,9 @@ class JsonDecoder:
         (series,), (time,), (value,) = places.series, places.time, places.value
         quality: list[object] = []
         if places.quality is not None:
-            quality = [item.get(places.quality[0]) for item in items]
+            quality = _pick(items, places.quality[0], None)
         return Rows(
-            [item.get(series) for item in items],
-            [item.get(time) for item in items],
-            [item.get(value, ABSENT) for item in items],
-            quality,
+            _pick(items, series, None), _pick(items, time, None), _pick(items, value, ABSENT), quality
         )
 
     def _read_mapped(self, places: Sequence[int], found: list[object], draft: Draft) -> Rows:
@@ -94,6 +92,14 @@ class JsonDecoder:
             if draft.admit(place, len(here)):
                 rows.extend(here)
         return rows
+
+
+def _pick(items: list[Any], name: str, absent: object) -> list[object]:
+    """One field of all items; `absent` where one lacks it."""
+    try:
+        return list(map(itemgetter(name), items))  # as a rule all have it: half the time of asking each
+    except KeyError:
+        return [item.get(name, absent) for item in items]
 
 
 def refuse(

@@ -77,3 +77,11 @@ class LearningConfig(Section):
     rate: float = Field(
         default=0.001, gt=0, le=1, description="Learning rate of Adam, after the first steps."
     )
+    max_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e9,
+        description="Readings a second, by the broker's clock and in each partition, that the networks learn "
+        "at most; beyond that learning is thinned, forecasting is not. Left out: all of them.",
+        examples=[20_000],
+    )

@@ -69,10 +69,10 @@ class HeldBack:
         """Series of which at least two times are held: enough for a cadence at the end of a file."""
         return sorted(series for series, held in self._held.items() if len(held) >= 2)
 
-    def release(self, series: int) -> tuple[Rows, int]:
-        """What is held of a series, by time, and its cadence in milliseconds."""
+    def release(self, series: int, clock_ms: int) -> tuple[Rows, int]:
+        """What is held of a series, by time, at that shard clock, and its cadence in milliseconds."""
         held = sorted(self._held.pop(series).items())
-        rows = build_rows([(series, time_ms, *rest) for time_ms, rest in held])
+        rows = build_rows([(series, time_ms, *rest, clock_ms) for time_ms, rest in held])
         return rows, max(1, round(float(np.median(np.diff(rows.event_time_ms)))))
 
     def forget(self, series: int) -> None:

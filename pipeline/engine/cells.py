@@ -56,11 +56,13 @@ class OpenCells:
 
         Within a series the returned rows are in order of time, each in a cell of its own.
         """
-        closed: list[tuple[int, int, float, int, int]] = []
+        closed: list[tuple[int, int, float, int, int, int]] = []
         cells = find_cells(self._columns, rows.series, rows.event_time_ms).tolist()
         newest_ms, anchors_ms = self._columns["newest_ms"], self._columns["anchor_ms"]
         cadences_ms = self._columns["cadence_ms"]
-        for cell, (series, time_ms, value, fault, reading) in zip(cells, list_rows(rows), strict=True):
+        for cell, (series, time_ms, value, fault, reading, clock_ms) in zip(
+            cells, list_rows(rows), strict=True
+        ):
             # Cells below this one are over.
             first_open = self._find_first_open(
                 int(newest_ms[series]), int(anchors_ms[series]), int(cadences_ms[series])
@@ -73,12 +75,12 @@ class OpenCells:
                 newest_ms[series] = time_ms
                 now_open = self._find_first_open(time_ms, int(anchors_ms[series]), int(cadences_ms[series]))
                 if now_open > first_open:
-                    closed += self._take(series, now_open)
+                    closed += [(*row, clock_ms) for row in self._take(series, now_open)]
         return build_rows(closed)
 
-    def close_all(self) -> Rows:
+    def close_all(self, clock_ms: int) -> Rows:
         """A row for each open cell, at the end of a file."""
-        closed = [row for series in sorted(self._open) for row in self._take(series, None)]
+        closed = [(*row, clock_ms) for series in sorted(self._open) for row in self._take(series, None)]
         return build_rows(closed)
 
     def forget(self, series: int) -> None:

@@ -22,6 +22,9 @@ class Bank(Register, Protocol[ResultT_co]):
     def readings_to_tick(self) -> int:
         """How many more unmasked readings until the next tick; at least 1."""
 
+    def hear_clock(self, clock_ms: int) -> None:
+        """How far the shard clock is at the steps that come next."""
+
     def restart(self, slots: Int64Array) -> None:
         """Forget what series carry from reading to reading, before the step that follows a long gap."""
 
@@ -80,6 +83,7 @@ class Engine(Generic[ResultT]):
             restart = steps.restart[rows]
             if restart.any():
                 self.bank.restart(slots[restart])
+            self.bank.hear_clock(int(steps.clock_ms[rows].max()))
             wave = Wave(
                 slots=slots,
                 event_time_ms=event_time_ms,

@@ -105,6 +105,7 @@ def _make_steps(
         reading=rows.reading,
         fault=rows.fault,
         reported=rows.value,
+        clock_ms=rows.clock_ms,
     )
 
 

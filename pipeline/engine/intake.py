@@ -124,6 +124,7 @@ class Intake:
             value=value,
             fault=find_faults(self.table.columns, series[taken], value, given),
             reading=number[taken],
+            clock_ms=clock_ms[taken],
         )
         return Placed(
             steps=self._place(self._join(rows)),
@@ -138,12 +139,12 @@ class Intake:
         Series of which fewer than two times are held stay, counted by ``num_held``.
         """
         ready = self._held.find_ready()
-        released = [(0, self._release(series)) for series in ready]
+        released = [(0, self._release(series, self.clock_ms)) for series in ready]
         self._add([(0, series) for series in ready])
         rows = concatenate([part for _, part in released])
         grid.anchor(self.table.columns, rows)
         if self._cells is not None:
-            rows = concatenate([self._cells.close(rows), self._cells.close_all()])
+            rows = concatenate([self._cells.close(rows), self._cells.close_all(self.clock_ms)])
         return grid.place(self.table.columns, rows, self._counts)
 
     def forget(self, places: Sequence[int]) -> None:
@@ -218,14 +219,14 @@ class Intake:
         waiting = slotless[~has_cadence]
         complete = self._held.hold(rows, waiting)
         self._counts["dropped_duplicate"] += self._held.take_duplicates()
-        released = [(row, self._release(at)) for row, at in complete]
+        released = [(row, self._release(at, int(rows.clock_ms[row]))) for row, at in complete]
         # In log order, so that slots don't depend on the cut.
         joined = list(zip(slotless[has_cadence][first].tolist(), declared.tolist(), strict=True))
         self._add(sorted([*joined, *complete]))
         return release_in_place(rows, waiting, released) if waiting.size else rows
 
-    def _release(self, series: int) -> Rows:
-        rows, cadence_ms = self._held.release(series)
+    def _release(self, series: int, clock_ms: int) -> Rows:
+        rows, cadence_ms = self._held.release(series, clock_ms)
         self.table.columns["cadence_ms"][series] = cadence_ms
         return rows
 

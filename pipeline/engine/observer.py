@@ -118,6 +118,10 @@ class Observer(Protocol):
         and how many steps were taken as they were, were clipped, or were skipped as not finite."""
         return
 
+    def on_thinned(self, readings: int) -> None:
+        """So many readings more were left out of training by `learning.max_rate`."""
+        return
+
     def on_reach(
         self, topic: str, partition: int, forecaster: str, inputs: Float64Array, memory_length: int | None
     ) -> None:

@@ -57,6 +57,7 @@ class Rows:
     value: Float64Array  # as read, usable where fault is GOOD
     fault: Int8Array
     reading: Int64Array  # number in the log
+    clock_ms: Int64Array  # the shard clock where it is placed: at a later reading, if it was held back
 
     def __len__(self) -> int:
         return int(self.series.size)
@@ -80,6 +81,7 @@ class Steps:
     reading: Int64Array  # number in the log, from 0 at the intake's first reading
     fault: Int8Array  # why it is masked, GOOD where it isn't
     reported: Float64Array  # the value as read, masked or not
+    clock_ms: Int64Array  # the shard clock at the reading that brought it about
 
     def __len__(self) -> int:
         return int(self.slot.size)
@@ -92,20 +94,22 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
         value=np.concatenate([np.empty(0, np.float64), *(part.value for part in parts)]),
         fault=np.concatenate([np.empty(0, np.int8), *(part.fault for part in parts)]),
         reading=np.concatenate([np.empty(0, np.int64), *(part.reading for part in parts)]),
+        clock_ms=np.concatenate([np.empty(0, np.int64), *(part.clock_ms for part in parts)]),
     )
 
 
-def build_rows(rows: Sequence[tuple[int, int, float, int, int]]) -> Rows:
-    """Rows from tuples of series, event time, value, fault and reading."""
-    columns = list(zip(*rows, strict=True)) or [()] * 5
-    kinds = (np.int64, np.int64, np.float64, np.int8, np.int64)
+def build_rows(rows: Sequence[tuple[int, int, float, int, int, int]]) -> Rows:
+    """Rows from tuples of series, event time, value, fault, reading and shard clock."""
+    columns = list(zip(*rows, strict=True)) or [()] * 6
+    kinds = (np.int64, np.int64, np.float64, np.int8, np.int64, np.int64)
     arrays = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
     return Rows(
-        series=arrays[0], event_time_ms=arrays[1], value=arrays[2], fault=arrays[3], reading=arrays[4]
-    )
+        series=arrays[0], event_time_ms=arrays[1], value=arrays[2], fault=arrays[3], reading=arrays[4],
+        clock_ms=arrays[5],
+    )  # fmt: skip
 
 
-def list_rows(rows: Rows) -> list[tuple[int, int, float, int, int]]:
+def list_rows(rows: Rows) -> list[tuple[int, int, float, int, int, int]]:
     """The reverse of `build_rows`."""
     columns = [getattr(rows, column.name).tolist() for column in fields(rows)]
     return list(zip(*columns, strict=True))

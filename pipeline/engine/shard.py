@@ -52,6 +52,10 @@ class ShardBank(Bank[ResultT_co], AlertingBank, Protocol[ResultT_co]):
     def training(self) -> dict[str, dict[str, float]]:
         """What training did, by forecaster."""
 
+    @property
+    def thinned(self) -> int:
+        """Readings so far that the networks did not train on because of a limit."""
+
     def reach(self, forecaster: str, slots: Int64Array) -> Reach:
         """How far back a recurrent forecaster's gradients reach, over these series. Raises ValueError where
         none has enough history."""

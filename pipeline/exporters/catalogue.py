@@ -279,6 +279,12 @@ TRAINING_STEPS = _metric(
     result=TRAINING_RESULTS,
 )
 
+TRAINING_THINNED = _metric(
+    "counter",
+    "training_thinned_total",
+    "Readings that the networks were not trained on because more came than learning.max_rate.",
+)
+
 FORECASTER_SECONDS = _metric(
     "counter",
     "forecaster_seconds_total",

@@ -25,6 +25,15 @@ CUT_BYTES = 1024  # of the value of a message too large to be sent again
 _ROW_BYTES = 500_000  # of one Arrow message, about: brokers take 1 MB
 
 _encode = msgspec.json.Encoder().encode
+_TIME = pa.timestamp("ms", tz="UTC")
+_FORECASTS = pa.schema(
+    {
+        "version": pa.int32(), "series": pa.string(), "time": _TIME, "forecaster": pa.string(),
+        "step_ms": pa.int64(), "steps": pa.list_(pa.int32()), "mean": pa.list_(pa.float32()),
+        "lower": pa.list_(pa.float32()), "upper": pa.list_(pa.float32()),
+    }
+)  # fmt: skip
+"""Of an Arrow message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +97,17 @@ def encode_arrow(
     one partition, in order, as they do with JSON.
     """
     largest = max(1, _ROW_BYTES // (12 * chosen.steps.size + 64))
-    partitions = partition_N[chosen.rows]
-    for partition in np.unique(partitions).tolist():
-        rows = chosen.rows[partitions == partition]
-        for start in range(0, rows.size, largest):
-            for at, name in chosen.forecasters:
-                yield (
-                    partition,
-                    _write_stream(_make_batch(forecasts, chosen, rows[start : start + largest], at, name)),
-                )
+    # one table for all of them, sorted by partition: a message is a slice of it, which costs no copy
+    by_partition = np.argsort(partition_N[chosen.rows], kind="stable")
+    rows = chosen.rows[by_partition]
+    partitions, starts = np.unique(partition_N[rows], return_index=True)
+    batches = [_make_batch(forecasts, chosen, rows, at, name) for at, name in chosen.forecasters]
+    for partition, first, end in zip(
+        partitions.tolist(), starts.tolist(), [*starts[1:].tolist(), rows.size], strict=True
+    ):
+        for start in range(first, end, largest):
+            for batch in batches:
+                yield partition, _write_stream(batch.slice(start, min(largest, end - start)))
 
 
 def _make_batch(
@@ -104,23 +115,27 @@ def _make_batch(
 ) -> pa.RecordBatch:
     number, width = rows.size, chosen.steps.size
     ends = pa.array(np.arange(0, (number + 1) * width, width, dtype=np.int32))
+    is_whole = width == forecasts.mean.shape[2]  # then the steps need no choosing, which is another copy
 
     def gather(bound: npt.NDArray[np.float32]) -> pa.ListArray:
-        return pa.ListArray.from_arrays(ends, pa.array(bound[rows, at][:, chosen.steps - 1].ravel()))
+        found = bound[rows, at]
+        return pa.ListArray.from_arrays(
+            ends, pa.array((found if is_whole else found[:, chosen.steps - 1]).ravel())
+        )
 
-    return pa.RecordBatch.from_pydict(
-        {
-            "version": pa.array(np.full(number, VERSION, dtype=np.int32)),
-            "series": pa.array([forecasts.series[row] for row in rows.tolist()], pa.string()),
-            "time": pa.array(forecasts.event_time_ms[rows], pa.timestamp("ms", tz="UTC")),
-            "forecaster": pa.array([name] * number, pa.string()),
-            "step_ms": pa.array(forecasts.step_ms[rows]),
-            "steps": pa.ListArray.from_arrays(ends, pa.array(np.tile(chosen.steps.astype(np.int32), number))),
-            "mean": gather(forecasts.mean),
-            "lower": gather(forecasts.lower),
-            "upper": gather(forecasts.upper),
-        }
-    )
+    steps = np.broadcast_to(chosen.steps.astype(np.int32), (number, width))
+    columns = [
+        pa.array(np.full(number, VERSION, dtype=np.int32)),
+        pa.array([forecasts.series[row] for row in rows.tolist()], pa.string()),
+        pa.array(forecasts.event_time_ms[rows]).view(_TIME),
+        pa.repeat(name, number),
+        pa.array(forecasts.step_ms[rows]),
+        pa.ListArray.from_arrays(ends, pa.array(steps.ravel())),
+        gather(forecasts.mean),
+        gather(forecasts.lower),
+        gather(forecasts.upper),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=_FORECASTS)
 
 
 def _write_stream(batch: pa.RecordBatch) -> bytes:

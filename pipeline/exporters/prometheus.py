@@ -248,6 +248,10 @@ class MetricsExporter:
             for result, count in zip(catalogue.TRAINING_RESULTS, counts, strict=True):
                 self._add(catalogue.TRAINING_STEPS, count, forecaster, result)
 
+    def on_thinned(self, readings: int) -> None:
+        with self._lock:
+            self._add(catalogue.TRAINING_THINNED, readings)
+
     def on_stage(self, stage: str, duration_s: float) -> None:
         with self._lock:
             self._of(catalogue.STAGE_DURATION).observe(np.array([duration_s]), stage)

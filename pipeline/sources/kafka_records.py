@@ -2,14 +2,18 @@
 
 For two reasons. A record that 3.0.12 can't read (a header whose name is not UTF-8, as any C client may send,
 or a damaged batch) makes its `poll` spin for ever. And most of its time goes into fields that nobody here
-asks for: 98 000 readings a second became 240 000, of one reading a message.
+asks for, one record after the other; here the fields of a whole batch are found at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from kafka import errors
 from kafka.consumer.fetcher import Fetcher
 from kafka.protocol.consumer import IsolationLevel
@@ -17,6 +21,11 @@ from kafka.protocol.consumer import IsolationLevel
 _DEFAULT = 2  # the format of records since Kafka 0.11
 _LOG_APPEND_TIME = 1
 _NO_HEADERS: list[tuple[str, bytes]] = []
+_MANY = 32
+"""Records from which on looking at all of them at once is quicker than at one after the other."""
+_LONGEST_SHIFT = 56  # of a varint that int64 holds for sure
+
+Ints = npt.NDArray[np.int64]
 
 
 class Record(NamedTuple):
@@ -86,6 +95,85 @@ def read_batch(batch: Any) -> Iterator[Record]:
     """
     batch._maybe_uncompress()
     buffer = bytes(batch._buffer)
+    if batch.records_count >= _MANY:
+        try:
+            return _read_all(batch, buffer)
+        except (IndexError, ValueError):
+            pass  # one by one: some have headers, or are damaged and those before them are not
+    return _read_each(batch, buffer)
+
+
+def _read_all(batch: Any, buffer: bytes) -> Iterator[Record]:
+    """All at once. Raises ValueError or IndexError where that can't be done."""
+    body, end = _find_bodies(buffer, batch._pos, batch.records_count)
+    data = np.frombuffer(buffer, np.uint8)
+    since_first_ms, at = _read_varints(data, body + 1)  # behind the attributes
+    offset_delta, at = _read_varints(data, at)
+    key_size, key_at = _read_varints(data, at)
+    value_size, value_at = _read_varints(data, key_at + np.maximum(key_size, 0))
+    at = value_at + np.maximum(value_size, 0)
+    if (at + 1 != end).any() or data[at].any():
+        raise ValueError("some have headers, or another length than they say")
+    if batch.timestamp_type == _LOG_APPEND_TIME:
+        times: Iterator[int] | list[int] = itertools.repeat(batch.max_timestamp, end.size)
+    else:
+        times = (batch.first_timestamp + since_first_ms).tolist()
+    columns = (
+        (batch.base_offset + offset_delta).tolist(),
+        times,
+        _cut(buffer, key_at, key_size),
+        _cut(buffer, value_at, value_size),
+        itertools.repeat(_NO_HEADERS, end.size),
+    )
+    # a quarter of the time of Record(...)
+    return map(partial(tuple.__new__, Record), zip(*columns, strict=True))
+
+
+def _find_bodies(buffer: bytes, at: int, count: int) -> tuple[Ints, Ints]:
+    """Where each record begins behind its length, and where it ends: what can't be found at once."""
+    begins, ends = [], []
+    for _ in range(count):
+        low = buffer[at]
+        if low < 0x80:
+            length, at = low >> 1, at + 1
+        elif (high := buffer[at + 1]) < 0x80:
+            length, at = (low & 0x7F | high << 7) >> 1, at + 2
+        else:
+            length, at = read_varint(buffer, at)
+        if low & 1:
+            raise ValueError("a length below 0")
+        begins.append(at)
+        at += length
+        ends.append(at)
+    if at != len(buffer):
+        raise ValueError("bytes are left, or missing")
+    return np.array(begins, np.int64), np.array(ends, np.int64)
+
+
+def _read_varints(data: npt.NDArray[np.uint8], at: Ints) -> tuple[Ints, Ints]:
+    """As `read_varint` at each of these places."""
+    byte = data[at]
+    number, at = (byte & 0x7F).astype(np.int64), at + 1
+    going, shift = np.flatnonzero(byte & 0x80), 7
+    while going.size:
+        if shift > _LONGEST_SHIFT:
+            raise ValueError("a varint is longer than int64 takes")
+        byte = data[at[going]]
+        number[going] |= (byte & 0x7F).astype(np.int64) << shift
+        at[going] += 1
+        going, shift = going[byte >= 0x80], shift + 7
+    return (number >> 1) ^ -(number & 1), at
+
+
+def _cut(buffer: bytes, at: Ints, size: Ints) -> Sequence[bytes | None]:
+    """Bytes at these places, None where the size is below 0."""
+    cut = [buffer[start:stop] for start, stop in zip(at.tolist(), (at + size).tolist(), strict=True)]
+    if int(size.min()) >= 0:
+        return cut
+    return [None if length < 0 else one for one, length in zip(cut, size.tolist(), strict=True)]
+
+
+def _read_each(batch: Any, buffer: bytes) -> Iterator[Record]:
     at = batch._pos
     base_offset, first_ms, last_ms = batch.base_offset, batch.first_timestamp, batch.max_timestamp
     by_broker = batch.timestamp_type == _LOG_APPEND_TIME

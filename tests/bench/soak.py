@@ -37,9 +37,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import torch
 from kafka import KafkaConsumer, TopicPartition
 
+from pipeline.benches.end_to_end import find_cpu_s, find_processes
 from pipeline.demo.kafka_server import KafkaServer
 from tests.kafka.live import Metrics, find_ends, make_config, make_topics, open_reader, scrape
 
@@ -50,7 +52,6 @@ WINDOWS, WINDOW = 40, 1_000  # of each partition, and readings in each
 FORECAST_WAIT_MS = 30_000
 READY_S, DRAIN_S = 120.0, 60.0
 MEGABYTE = 1 << 20
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Key(msgspec.Struct):
@@ -78,10 +79,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--warm-up", type=float, default=30.0, help="seconds that are left out")
     parser.add_argument("--rate", type=float, default=2_000.0, help="readings a second")
+    parser.add_argument(
+        "--half-of", type=Path, help="a report of `bench end-to-end`: half of its rate with one-reading JSON"
+    )
+    parser.add_argument(
+        "--forecasts", choices=["json", "arrow"], default="json", help="as what forecasts are sent"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes of the worker")
     parser.add_argument("--series", type=int, default=1_000)
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
+    if options.half_of is not None:
+        rows = json.loads(options.half_of.read_text())["results"]
+        options.rate = round(next(row["value"] for row in rows if row["case"] == "json") / 2)
     with tempfile.TemporaryDirectory() as folder, KafkaServer(Path(folder) / "kafka") as server:
         report = soak(options, server, Path(folder))
     text = json.dumps(report, indent=1)
@@ -99,13 +110,15 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
         f'[kafka]\nbootstrap = "{server.bootstrap}"\ntopics = ["{TOPIC}"]\n'
         f'forecasts_topic = "{config.kafka.forecasts_topic}"\nalerts_topic = "{config.kafka.alerts_topic}"\n'
         f'[readings]\nseries_file = "{series_file}"\nfields.quality = "quality"\n'
+        f'[forecasts]\nformat = "{options.forecasts}"\n'
         f'[checkpoints]\nurl = "{folder / "checkpoints"}"\n[server]\nport = 0\n'
     )
     plant = ("--series", str(options.series), "--rate", str(options.rate))
     write_series_file(options, series_file)
     load = ("simulate", *plant, "--for", f"{options.seconds:.0f}s", "--faults-per-hour", "60")
     where = ("--topic", TOPIC, "--bootstrap", server.bootstrap)
-    with run(folder / "worker.log", "run", "--config", str(toml)) as worker:
+    own = ("run", "--config", str(toml), "--workers", str(options.workers))
+    with run(folder / "worker.log", *own) as worker:
         url = wait_until_ready(worker, folder / "worker.log", options.partitions)
         started_cpu = find_cpu_s(worker.pid)  # importing takes seconds
         with run(folder / "load.log", *load, *where) as feeder:
@@ -129,6 +142,7 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
         "machine": describe_machine(),
         "load": {
             "series": options.series, "rate": options.rate, "partitions": options.partitions,
+            "workers": options.workers, "forecasts": options.forecasts,
             "seconds": options.seconds, "warm_up": options.warm_up,
             "readings": sent, "readings_per_second": round(sent / options.seconds, 1),
             "not_taken": sent - consumed,
@@ -179,7 +193,7 @@ def run(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 def wait_until_ready(worker: subprocess.Popen[bytes], log: Path, partitions: int) -> str:
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline and worker.poll() is None:
-        found = re.search(r"listening at (\S+)", log.read_text())
+        found = re.search(r"(?:listening at|workers behind) (http\S+?):?(?:\s|$)", log.read_text())
         if found and sum(scrape(found[1]).by("topic", "partitions_assigned").values()) == partitions:
             return found[1]
         time.sleep(0.2)
@@ -199,7 +213,7 @@ def watch(
             )
         metrics = scrape(url)
         samples.at_s.append(round(now_s, 1))
-        samples.rss_mb.append(round(find_rss(worker.pid) / MEGABYTE, 1))
+        samples.rss_mb.append(round(find_rss_of_all(worker.pid) / MEGABYTE, 1))
         samples.lag.append(int(sum(metrics.by("partition", "consumer_lag_records").values())))
         samples.learned.append(metrics.value("readings_learned_total"))
         time.sleep(max(0.0, min(SAMPLE_S, seconds - now_s)))
@@ -271,18 +285,29 @@ def find_forecasts(
         for record in reader.poll(timeout_ms=1_000).get(partition, []):
             if record.timestamp > too_late_ms:
                 return found
-            key = _decode(record.value)
-            if (key.series, key.time) in arrived:
-                found.setdefault((key.series, key.time), record.timestamp)
+            for key in find_keys(record.value):
+                if key in arrived:
+                    found.setdefault(key, record.timestamp)
     return found
+
+
+def find_keys(value: bytes) -> list[tuple[str, int]]:
+    """Series and time of the forecasts in a message, of either format."""
+    if value.startswith(b"{"):
+        key = _decode(value)
+        return [(key.series, key.time)]
+    table = pa.ipc.open_stream(value).read_all()
+    times = table["time"].cast(pa.int64()).to_pylist()
+    return list(zip(table["series"].to_pylist(), times, strict=True))
 
 
 def describe_latency(latency_ms: np.ndarray) -> dict[str, float]:
     if not latency_ms.size:
         return {"readings": 0}
-    p50, p90, p99 = np.percentile(latency_ms, [50, 90, 99]).tolist()
+    p50, p90, p99, p99_9 = np.percentile(latency_ms, [50, 90, 99, 99.9]).tolist()
     return {
-        "readings": latency_ms.size, "p50": p50, "p90": p90, "p99": p99, "highest": int(latency_ms.max())
+        "readings": latency_ms.size, "p50": p50, "p90": p90, "p99": p99, "p99.9": p99_9,
+        "highest": int(latency_ms.max()),
     }  # fmt: skip
 
 
@@ -306,10 +331,9 @@ def find_rss(pid: int) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def find_cpu_s(pid: int) -> float:
-    """Processor time so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+def find_rss_of_all(pid: int) -> int:
+    """Of a process and its children: a worker, or the crew and its workers."""
+    return sum(map(find_rss, find_processes(pid)))
 
 
 def describe_machine() -> dict[str, Any]:

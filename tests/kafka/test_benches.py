@@ -8,6 +8,7 @@ from pipeline.benches.emit import run_emit
 from pipeline.benches.exposition import run_exposition
 from pipeline.benches.ingest import run_ingest
 from pipeline.benches.rows import Row
+from pipeline.benches.scaling import run_scaling
 
 
 def assert_whole(rows: list[Row], cases: set[str]) -> None:
@@ -17,7 +18,9 @@ def assert_whole(rows: list[Row], cases: set[str]) -> None:
 
 @pytest.mark.slow
 def test_from_a_topic_to_columns(bootstrap: str) -> None:
-    assert_whole(run_ingest(bootstrap, 1, 0.01), {"json", "columns", "arrow"})
+    formats = ("json", "columns", "arrow")
+    cases = {*formats, *(f"{one}, confluent-kafka" for one in formats)}
+    assert_whole(run_ingest(bootstrap, 1, 0.3), cases)
 
 
 @pytest.mark.slow
@@ -27,3 +30,10 @@ def test_forecasts_into_a_topic(bootstrap: str) -> None:
 
 def test_the_text_of_a_scrape() -> None:
     assert_whole(run_exposition(1, samples=2_000, series=100), {"exposition", "default scrape"})
+
+
+@pytest.mark.slow
+def test_growth_with_series_and_shards() -> None:
+    rows = run_scaling(("series", "shards"), 1, 0.02)
+    assert_whole(rows, {"series, time", "series, memory", "series, state", "shards"})
+    assert [row.series for row in rows if row.case == "series, time"] == [20, 20, 200, 2_000]

@@ -79,13 +79,18 @@ def make_readings(log: Sequence[Reading], first: int) -> Readings:
     )
 
 
-def make_bank() -> Bank:
-    return build(("naive", "rnn", "blend"), horizon=3, device="cpu", chunk=4, replay=2, pool=16, hidden=8)
+def make_bank(max_rate: float | None = None) -> Bank:
+    return build(
+        ("naive", "rnn", "blend"), horizon=3, device="cpu", chunk=4, replay=2, pool=16, hidden=8,
+        max_rate=max_rate,
+    )  # fmt: skip
 
 
-def make_shard(options: ShardOptions, bank: Bank | None = None) -> Shard[Result]:
+def make_shard(
+    options: ShardOptions, bank: Bank | None = None, max_rate: float | None = None
+) -> Shard[Result]:
     return Shard(
-        bank or make_bank(),
+        bank or make_bank(max_rate),
         options,
         lambda name: DECLARED.get(name, SeriesSettings()),
         partition=1,
@@ -142,6 +147,8 @@ shard_options = st.builds(
     st.sampled_from([0, 0, 90_000]),
 )
 seeds = st.integers(0, 10_000)
+max_rates = st.sampled_from([None, 1e-6, 1e-3, 0.01])
+"""Readings a second; the log has about .03, and a few hours in which an allowance gathers."""
 
 
 def test_the_log_has_everything_that_happens_to_readings() -> None:
@@ -160,38 +167,43 @@ def test_the_log_has_everything_that_happens_to_readings() -> None:
 
 
 @settings(max_examples=10, deadline=None)
-@given(seed=seeds, options=shard_options, cuts=st.lists(st.integers(0, 250), max_size=12))
-def test_any_cut_gives_the_same(seed: int, options: ShardOptions, cuts: list[int]) -> None:
+@given(seed=seeds, options=shard_options, rate=max_rates, cuts=st.lists(st.integers(0, 250), max_size=12))
+def test_any_cut_gives_the_same(
+    seed: int, options: ShardOptions, rate: float | None, cuts: list[int]
+) -> None:
     log = make_log(seed, 250)
-    whole, parts = make_shard(options), make_shard(options)
+    whole, parts = make_shard(options, max_rate=rate), make_shard(options, max_rate=rate)
     assert play(whole, log) == play(parts, log, cuts)
     assert whole.counts == parts.counts
     assert differing(whole.save(), parts.save()) == []
 
 
 @settings(max_examples=3, deadline=None)
-@given(seed=seeds, options=shard_options)
-def test_one_reading_at_a_time_gives_the_same(seed: int, options: ShardOptions) -> None:
+@given(seed=seeds, options=shard_options, rate=max_rates)
+def test_one_reading_at_a_time_gives_the_same(seed: int, options: ShardOptions, rate: float | None) -> None:
     log = make_log(seed, 200)
-    whole, parts = make_shard(options), make_shard(options)
+    whole, parts = make_shard(options, max_rate=rate), make_shard(options, max_rate=rate)
     assert play(whole, log) == play(parts, log, range(len(log)))
     assert differing(whole.save(), parts.save()) == []
 
 
 @settings(max_examples=6, deadline=None)
-@given(seed=seeds, options=shard_options, stops=st.lists(st.integers(1, 249), min_size=1, max_size=4))
+@given(
+    seed=seeds, options=shard_options, rate=max_rates,
+    stops=st.lists(st.integers(1, 249), min_size=1, max_size=4),
+)  # fmt: skip
 def test_stopped_anywhere_it_goes_on_as_if_it_had_not(
-    seed: int, options: ShardOptions, stops: list[int]
+    seed: int, options: ShardOptions, rate: float | None, stops: list[int]
 ) -> None:
     log = make_log(seed, 250)
-    whole = make_shard(options)
+    whole = make_shard(options, max_rate=rate)
     expected = play(whole, log)
-    shard, heard = make_shard(options), Heard()
+    shard, heard = make_shard(options, max_rate=rate), Heard()
     for start, stop in itertools.pairwise(sorted({0, *stops, len(log)})):
         heard.listen(shard, make_readings(log[start:stop], start))
         state = shard.save()
         before = bits(state)
-        resumed = make_shard(options)
+        resumed = make_shard(options, max_rate=rate)
         resumed.load(state)
         assert differing(state, resumed.save()) == []
         # What was saved does not change under the writer's hands.
@@ -215,3 +227,50 @@ def test_what_a_series_gets_does_not_depend_on_slots(
     bank.add([f"other/{k}" for k in range(5)], cadence_ms=MINUTE_MS)
     bank.remove(np.array(sorted(removed), np.int64))
     assert play(make_shard(options), log) == play(make_shard(options, bank), log)
+
+
+def make_long_log(rounds: int, series: int = 200) -> Readings:
+    """So many series once a second, which is `series` readings a second."""
+    ids = tuple(f"flow/{k}" for k in range(series))  # of which nothing is declared
+    at = np.repeat(np.arange(rounds), series)
+    phase = np.tile(np.arange(series), rounds)
+    return Readings(
+        series=ids,
+        series_index=phase.astype(np.int32),
+        event_time_ms=START_MS + at * 1000,
+        value=np.sin(at / 7.0 + phase) + np.random.default_rng(0).normal(size=at.size) / 4,
+        clock_ms=START_MS + at * 1000,
+    )
+
+
+def play_long(max_rate: float | None, rounds: int = 60) -> tuple[Shard[Result], dict[str, list[bytes]]]:
+    heard = Heard()
+    shard = make_shard(
+        replace(OPTIONS, intake=IntakeOptions(cadence_ms=1000, season_ms=20_000)), max_rate=max_rate
+    )
+    heard.listen(shard, make_long_log(rounds))
+    return shard, heard.steps
+
+
+def count_updates(shard: Shard[Result]) -> int:
+    return int(shard.bank.save()["shared.rnn.updates"])
+
+
+def test_a_limit_that_is_not_reached_changes_no_number() -> None:
+    off, free = play_long(None), play_long(200.0)
+    assert off[1] == free[1]
+    assert off[0].bank.thinned == free[0].bank.thinned == 0
+    bare = {name: column for name, column in free[0].save().items() if not name.startswith("thinning.")}
+    assert differing(off[0].save(), bare) == []
+
+
+def test_what_comes_faster_than_the_limit_is_left_out_of_training_alone() -> None:
+    """12 000 readings in a minute, where 25 a second are learnt at most and a minute's allowance is there."""
+    free, slow = play_long(None)[0], play_long(25.0)
+    shard = slow[0]
+    assert shard.counts["accepted"] == 12_000
+    assert sum(map(len, slow[1].values())) == 12_000  # all are forecast
+    trained = shard.counts["accepted"] - shard.bank.thinned
+    waiting = 4 * 2 * 200  # chunks that may still wait, two of each series
+    assert 3_000 - 64 * 4 <= trained <= 3_000 + waiting
+    assert 0 < count_updates(shard) < count_updates(free) / 2

@@ -169,7 +169,7 @@ def test_unknown_forecaster_is_refused() -> None:
     [
         ("[forecaster]\n", "unknown section 'forecaster'; did you mean 'forecasters'?"),
         ("[forecasters]\nhidden_size = 3\n", "unknown key forecasters.hidden_size; did you mean 'hidden'?"),
-        ("[learning]\nzzz = 3\n", "unknown key learning.zzz; known are chunk, rate, replay"),
+        ("[learning]\nzzz = 3\n", "unknown key learning.zzz; known are chunk, max_rate, rate, replay"),
         ("[learning]\nrate = 0\n", "learning.rate: expected a number above 0 and at most 1, found 0"),
         ("[learning]\nchunk = 1.5\n", "learning.chunk: expected a whole number from 1 to 4096, found 1.5"),
         ("[forecasters]\ncoverage = 1\n", "coverage: expected a number above 0 and below 1, found 1"),

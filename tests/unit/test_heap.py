@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.heap import give_back
+from pipeline.heap import give_back, settle
 
 
 def find_resident() -> int:
@@ -33,3 +34,13 @@ def test_what_was_freed_leaves_the_process() -> None:
 def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.heap._find_trim", lambda: None)
     assert not give_back()
+
+
+def test_what_is_there_is_not_looked_through_again() -> None:
+    before = gc.get_freeze_count()
+    try:
+        settle()
+        assert gc.get_freeze_count() > before + 10_000
+        assert len(gc.get_objects()) < 1_000
+    finally:
+        gc.unfreeze()

@@ -7,8 +7,11 @@ import datetime
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.codec import CodecOptions, FieldOptions, build_codec
+from pipeline.codec.arrow_repeats import Repeats
 from tests.unit.codec.batches import (
     NOW_MS,
     arrow,
@@ -183,3 +186,55 @@ def test_columns_too_long_to_be_kept() -> None:
     payload = arrow(series=pa.array(ids), value=np.arange(1000.0))
     decoded = build_codec(OPTIONS).decode(build_messages([payload, payload]))
     assert [series for _, _, series, *_ in list_readings(decoded)] == ids * 2
+
+
+def make_repeating(numbers: list[int], kind: pa.DataType = pa.dictionary(pa.int32(), pa.string())) -> bytes:  # noqa: B008
+    """Messages of one sender: the same dictionary, whatever the readings."""
+    codes = pa.array([number % len(IDS[:2]) for number in numbers], kind.index_type)
+    return arrow(
+        series=pa.DictionaryArray.from_arrays(codes, pa.array(IDS[:2], kind.value_type)),
+        time=pa.array([number + 1 for number in numbers], pa.timestamp("ms", "UTC")),
+        value=pa.array([float(number) for number in numbers], pa.float64()),
+    )
+
+
+def test_messages_that_begin_alike_are_read_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not as a whole: else this would say nothing."""
+    parts = []
+    read = Repeats.read
+    monkeypatch.setattr(Repeats, "read", lambda self, payload: parts.append(read(self, payload)) or parts[-1])
+    payloads = [make_repeating(list(range(k, k + 3 + k % 2))) for k in range(6)]
+    other = arrow(series=["c"], time=pa.array([9], pa.timestamp("s")), value=[7.0])
+    small = make_repeating([4, 5], pa.dictionary(pa.uint8(), pa.large_string()))
+    messages = build_messages([*payloads[:3], other, small, *payloads[3:], small])
+    decoded = build_codec(OPTIONS).decode(messages)
+    check_account(decoded, messages)
+    assert [part is not None for part in parts] == [False, True, True, False, False, True, True, True, True]
+    alone = [list_readings(build_codec(OPTIONS).decode(build_messages([each]))) for each in messages.value]
+    expected = [(place, *row[1:]) for place, rows in enumerate(alone) for row in rows]
+    assert list_readings(decoded) == expected
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=3), st.integers(0, 40))
+def test_damage_behind_a_known_beginning_is_found_as_alone(damage: list[tuple[int, int]], cut: int) -> None:
+    good = make_repeating(list(range(20)))
+    bad = bytearray(good)
+    for at, byte in damage:
+        bad[at % len(bad)] = byte
+    bad = bad[: len(bad) - cut]
+    again = build_codec(OPTIONS)
+    again.decode(build_messages([good]))
+    alone = build_codec(OPTIONS)
+    decoded = [codec.decode(build_messages([bytes(bad)])) for codec in (again, alone)]
+    assert list_outcomes(decoded[0], 1) == list_outcomes(decoded[1], 1)
+    assert list_readings(decoded[0]) == list_readings(decoded[1])
+
+
+def test_numbers_of_series_given_anew_reach_messages_that_begin_alike() -> None:
+    codec = build_codec(OPTIONS)
+    payload = make_repeating([0, 1])
+    first = list_readings(codec.decode(build_messages([payload, payload])))
+    codec._ids._max_kept = 1
+    codec.decode(build_messages([arrow(series=["x"], time=pa.array([9], pa.timestamp("s")), value=[7.0])]))
+    assert list_readings(codec.decode(build_messages([payload, payload]))) == first

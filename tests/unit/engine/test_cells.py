@@ -27,9 +27,11 @@ class Stage:
 
     def put(self, *given: tuple[int, float] | Given) -> list[tuple[int, float, int]]:
         """Time, value and fault of the cells that these readings close."""
-        rows = build_rows([(0, g[0], g[1], g[2] if len(g) > 2 else GOOD, at) for at, g in enumerate(given)])
+        rows = build_rows(
+            [(0, g[0], g[1], g[2] if len(g) > 2 else GOOD, at, 0) for at, g in enumerate(given)]
+        )
         grid.anchor(self.table.columns, rows)
-        return [(time_ms, value, fault) for _, time_ms, value, fault, _ in list_rows(self.cells.close(rows))]
+        return [row[1:4] for row in list_rows(self.cells.close(rows))]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ class FakeBank:
         self.num_series += len(ids)
         return np.arange(self.num_series - len(ids), self.num_series)
 
+    def hear_clock(self, clock_ms: int) -> None:
+        return
+
     def restart(self, slots: Int64Array) -> None:
         self.calls.append(("restart", slots.tolist()))
         for slot in slots.tolist():

@@ -22,6 +22,7 @@ def make_steps(slots: list[int], masked: list[bool] | None = None) -> Steps:
         reading=np.arange(num_steps),
         fault=np.array(masked or [False] * num_steps, np.int8),
         reported=np.zeros(num_steps),
+        clock_ms=np.zeros(num_steps, np.int64),
     )
 
 

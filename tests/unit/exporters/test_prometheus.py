@@ -317,6 +317,9 @@ def test_at_most_500_episodes_are_shown_and_the_others_counted(exported):
 def test_training(exported):
     norms = np.array([0.05, 0.5, 2.0, np.nan])
     exported.exporter.on_training("lstm", loss=0.25, norms=norms, applied=2, clipped=1, skipped=1)
+    exported.exporter.on_thinned(1_600)
+    exported.exporter.on_thinned(400)
+    assert exported.value("training_thinned_total") == 2_000
     exported.exporter.on_training("lstm", loss=np.nan, norms=np.zeros(0), applied=0, clipped=0, skipped=1)
     assert exported.value("training_loss", forecaster="lstm") == 0.25
     assert exported.value("training_steps_total", forecaster="lstm", result="applied") == 2

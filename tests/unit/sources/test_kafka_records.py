@@ -9,7 +9,7 @@ from kafka import TopicPartition, errors
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record import MemoryRecords, MemoryRecordsBuilder
 
-from pipeline.sources.kafka_records import PartitionRecords, read_batch, read_varint
+from pipeline.sources.kafka_records import PartitionRecords, _read_all, _read_each, read_batch, read_varint
 
 LZ4 = 3
 
@@ -30,8 +30,12 @@ def build(rows: list[tuple[int, Any, Any, Any]], codec: int = 0) -> bytes:
     return bytes(builder.buffer())
 
 
-@given(st.lists(records, min_size=1, max_size=20), st.sampled_from([0, LZ4]))
-def test_records_are_those_that_the_library_reads(rows: list[tuple[int, Any, Any, Any]], codec: int) -> None:
+@given(st.lists(records, min_size=1, max_size=20), st.sampled_from([0, LZ4]), st.sampled_from([1, 40]))
+def test_records_are_those_that_the_library_reads(
+    rows: list[tuple[int, Any, Any, Any]], codec: int, times: int
+) -> None:
+    """Few and many of them, which are read in two ways."""
+    rows = rows * times
     data = build(rows, codec)
     theirs = [
         (each.offset, each.timestamp, each.key, each.value, each.headers)
@@ -39,6 +43,28 @@ def test_records_are_those_that_the_library_reads(rows: list[tuple[int, Any, Any
     ]
     assert [tuple(each) for each in read_batch(MemoryRecords(data).next_batch())] == theirs
     assert len(theirs) == len(rows)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**42), texts, texts, st.just([])), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=4),
+)
+def test_many_at_once_are_those_read_one_by_one(
+    rows: list[tuple[int, Any, Any, Any]], damage: list[tuple[int, int]]
+) -> None:
+    data = bytearray(build(rows * 32))
+    for at, byte in damage:
+        data[61 + at % (len(data) - 61)] = byte
+    batch = MemoryRecords(bytes(data)).next_batch()
+    body = bytes(batch._buffer)
+    try:
+        expected = list(_read_each(batch, body))
+    except (IndexError, ValueError, errors.CorruptRecordError):
+        with pytest.raises((IndexError, ValueError)):
+            list(_read_all(batch, body))
+        return
+    if not any(each.headers for each in expected):
+        assert list(_read_all(batch, body)) == expected
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
