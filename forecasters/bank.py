@@ -24,6 +24,7 @@ from forecasters.anomaly import Alarms, AlertOptions, Anomaly
 from forecasters.blend import Blend
 from forecasters.chunks import Chunks
 from forecasters.comparison import Comparison, pairs_of_interest
+from forecasters.costs import Work
 from forecasters.episodes import Episodes, Standing
 from forecasters.fields import Fields, padded
 from forecasters.intervals import Intervals
@@ -189,6 +190,7 @@ class Bank:
         self._expert_at = [self.names.index(n) for n in self.experts]
         self._generator = context.generator("ticks")
         self._seconds = dict.fromkeys(self.names, 0.0)
+        self.work = Work()
 
         self.ids: list[str] = []
         self._slot_of: dict[str, int] = {}
@@ -426,6 +428,7 @@ class Bank:
         while left.size:
             counts = np.minimum(left, max(MOST_FILLED // left.size, 1))
             held = self.memory.hold(slots, counts)
+            self.work.forecast(int(counts.sum()), shown=False)
             steps = torch.from_numpy(held.stretch.step).to(self.device)
             self.pending.pass_over(torch.from_numpy(held.stretch.slots).to(self.device), steps)
             for name, model in self.models.items():
@@ -453,6 +456,7 @@ class Bank:
             model.observe(wave)
             self._seconds[name] += time.perf_counter() - started
         departure, half, replaced = self._forecast_and_keep(wave, places)
+        self.work.forecast(num)
         scale = wave.scale
         return Result(
             base=wave.base[:num],
@@ -557,6 +561,8 @@ class Bank:
             due = self.chunks.due(live, steps[live], self._order)
             if due.size:
                 batch = self.chunks.batch(due, steps[due], restarts[due], self._live, self._generator)
+                if batch:
+                    self.work.learn(batch)
                 for name in self.nets if batch else ():
                     assert batch is not None
                     started = time.perf_counter()
@@ -613,6 +619,11 @@ class Bank:
     def seconds(self, name: str) -> float:
         """Time spent in this forecaster (host time: on a GPU, launching)."""
         return self._seconds[name]
+
+    def flops(self, name: str) -> float:
+        """Floating-point operations of a recurrent forecaster since its start, see `costs`; 0 of others."""
+        model = self.models.get(name)
+        return self.work.flops(model.network) if isinstance(model, Recurrent) else 0.0
 
     def training(self) -> dict[str, dict[str, float]]:
         """By recurrent forecaster, since its start: training steps `applied` as they were, `clipped`, and

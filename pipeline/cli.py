@@ -12,6 +12,7 @@ import click
 from pipeline.bench_command import bench
 from pipeline.checkpoints_command import checkpoints
 from pipeline.clients import BrokerError, SettingError
+from pipeline.compare_command import compare
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.config_command import config as config_commands
 from pipeline.dashboards_command import dashboards
@@ -198,7 +199,18 @@ def backtest(
 
 
 main.add_command(bench)
-for command in (demo, inspect, replay, simulate, run, config_commands, topics, checkpoints, dashboards):
+for command in (
+    compare,
+    demo,
+    inspect,
+    replay,
+    simulate,
+    run,
+    config_commands,
+    topics,
+    checkpoints,
+    dashboards,
+):
     main.add_command(debug_option(command))
 
 
