@@ -24,7 +24,7 @@ FAINT = 1e-12
 
 
 def draw_by_lag(figure: Figure, rows: Rows, heading: str) -> None:
-    """Score on the left, gradient reach at the lag on the right; a dot for each seed, a line for the middle."""
+    """Score on the left, gradient reach at the lag on the right; dots are seeds."""
     left, right = figure.subplots(1, 2)
     _draw_dots(left, rows, lambda row: row["score"], np.mean)
     _draw_dots(right, rows, lambda row: row["reach_at_lag"], np.median)
@@ -46,9 +46,10 @@ def draw_by_lag(figure: Figure, rows: Rows, heading: str) -> None:
     _put_legend(figure, left)
 
 
-def draw_reach(
-    figure: Figure, by_panel: Mapping[str, Mapping[str, Sequence[Sequence[float | None]]]]
-) -> None:
+Curves = Sequence[Sequence[float | None]]
+
+
+def draw_reach(figure: Figure, by_panel: Mapping[str, Mapping[str, Curves]]) -> None:
     """A panel each, curves by network: thin ones of the seeds, a thick one of their median."""
     axes = figure.subplots(1, len(by_panel), squeeze=False)[0]
     for ax, (heading, by_net) in zip(axes, by_panel.items(), strict=True):

@@ -1,7 +1,7 @@
 """What is said of the plain RNN, and whether the figures of a study bear it out.
 
-Each claim is a gain: a number for each replication that is positive where the claim is right, and a size below
-which it would not matter. The verdict follows from their interval alone; see `judge`.
+Each claim is a gain: a number for each replication that is positive where the claim is right, and a size
+below which it would not matter. The verdict follows from their interval alone; see `judge`.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _vanishing_in_drills(rows: Rows) -> Claim:
     lags = sorted({row["lag"] for row in rows})
     return _claim(
         "vanishing gradients",
-        "What a cue changes in the loss fades faster on its way back through a plain RNN than through an LSTM.",
+        "The gradient fades faster on its way back through a plain RNN than through an LSTM.",
         RECALL,
         "log10 of the LSTM's gradient reach at the lag over the RNN's",
         [_log_ratio(lstm["reach_at_lag"], rnn["reach_at_lag"]) for rnn, lstm in _pairs(long, "lag", "seed")],
@@ -155,7 +155,7 @@ def _vanishing_in_streams(rows: Rows, where: str) -> Claim:
 def _exploding(rows: Rows, where: str) -> Claim:
     return _claim(
         "exploding gradients",
-        "The RNN's gradients have larger spikes (99th percentile of the norm over its median) than the LSTM's.",
+        "The RNN's gradient norms have larger spikes (99th percentile over median) than the LSTM's.",
         where,
         "log10 of the RNN's spikes over the LSTM's",
         [_log_ratio(_spikes(rnn), _spikes(lstm)) for rnn, lstm in _pairs(_long(rows), "task", "lag", "seed")],
@@ -167,7 +167,7 @@ def _exploding(rows: Rows, where: str) -> Claim:
 def _exploding_in_streams(rows: Rows, where: str) -> Claim:
     return _claim(
         "exploding gradients",
-        "The RNN's gradients have larger spikes (99th percentile of the norm over its median) than the LSTM's.",
+        "The RNN's gradient norms have larger spikes (99th percentile over median) than the LSTM's.",
         where,
         "log10 of the RNN's spikes over the LSTM's",
         [_log_ratio(_spikes(row["nets"]["rnn"]), _spikes(row["nets"]["lstm"])) for row in rows],
@@ -229,7 +229,7 @@ def _adding(rows: Rows) -> Claim:
 
 
 def _accuracy(rows: Rows, where: str) -> Claim:
-    """The engine's own evidence: its confidence sequence says how far time can mislead, the seeds the rest."""
+    """The engine's own evidence: its confidence sequence on what time can do, and the seeds."""
     difference, half, verdict = join_seeds([row["pair"] for row in rows])
     said = {"better": HOLDS if difference < 0 else FAILS, "no material difference": FAILS}.get(verdict, OPEN)
     return Claim(
@@ -287,7 +287,7 @@ def _irregular(rows: Rows, where: str) -> Claim:
         MATERIAL,
         mae={
             str(share): {
-                net: _mean([by_net[net] for by_net in error[share].values()]) for net in ("rnn", "lstm", "naive")
+                net: _mean([one[net] for one in error[share].values()]) for net in ("rnn", "lstm", "naive")
             }
             for share in sorted(error)
         },
@@ -351,8 +351,7 @@ def _parallel(rows: Rows) -> Claim:
     short, long = plain[0], plain[-1]
     return _claim(
         "no parallel speed",
-        "Learning the same readings takes a plain RNN longer in long chunks than in many short ones: steps of "
-        "time wait for each other.",
+        "The same readings take a plain RNN longer in few long chunks than in many short ones.",
         "one core",
         "log10 of seconds in long chunks over those in short ones",
         [_log_ratio(slow, fast) for slow, fast in zip(long["seconds"], short["seconds"], strict=True)],

@@ -6,7 +6,7 @@ import functools
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.engine.intake import IntakeOptions
@@ -34,9 +34,9 @@ class Source:
     """Where readings come from: files, or a simulated plant where there are none."""
 
     files: tuple[str, ...] = ()
-    table: TableOptions = TableOptions()
+    table: TableOptions = field(default_factory=TableOptions)
     rows: int | None = None
-    intake: IntakeOptions = IntakeOptions()
+    intake: IntakeOptions = field(default_factory=IntakeOptions)
     series: int = 16
     days: int = 30
 
@@ -74,7 +74,8 @@ def list_jobs(study: Study) -> list[Job]:
         if task in study.tasks:
             jobs += [
                 Drill(
-                    task=task, net=net, lag=size, chunk=find_chunk(task, size), seed=seed, updates=study.updates
+                    task=task, net=net, lag=size, chunk=find_chunk(task, size), seed=seed,
+                    updates=study.updates,
                 )
                 for size in sizes
                 for net in NETS

@@ -1,4 +1,4 @@
-"""RNN and LSTM on one stream of readings, through the engine that runs live; what they say and what they cost.
+"""RNN and LSTM on one stream of readings, through the engine that runs live: errors, gradients, cost.
 
 Letters: N rows of a wave, S slots.
 """
@@ -27,7 +27,7 @@ MOST_REACH_SERIES = 32
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One history under one set of options. chunk: steps of truncated backpropagation; share: of the readings
-    that are masked; clip: norm to which gradients are cut."""
+    that are masked."""
 
     seed: int
     horizon: int = 24
@@ -70,7 +70,8 @@ class WatchedBank:
 
 
 def run_stream(history: History, run: Run, intake: IntakeOptions | None = None) -> dict[str, Any]:
-    """A row of figures: what was asked for, `nets` by name, and `pair`, the LSTM against the RNN over all steps.
+    """A row of figures: what was asked for, `nets` by name, and `pair`, the LSTM against the RNN over all
+    steps.
 
     Of a network: mae and skill (over all steps), parameters, bytes of state per series, flops and seconds per
     reading, norm_median, norm_p99, norm_max, clipped and skipped (shares of the training steps), reach `[K]`

@@ -16,7 +16,7 @@ import torch
 Tensor = torch.Tensor
 
 INPUTS = 3
-"""Value, and two flags: here is what to remember, here is what is asked (adding has no use for the second)."""
+"""Value, and two flags: what to remember, and that it is asked for (adding has no use for the second)."""
 NOISE = 0.5
 """Standard deviation of the values between cue and question; the cue itself is -1 or 1."""
 
@@ -32,8 +32,8 @@ class Lesson:
 
 
 class RecallStream:
-    """A cue of -1 or 1, noise, and `lag` steps later the question which it was; then, after another 1 to `lag`
-    steps, the next cue. The first comes anywhere, so that questions fall on any step of a chunk from `lag` on.
+    """A cue of -1 or 1, noise, and `lag` steps later the question which it was; then, after another 1 to
+    `lag` steps, the next cue. The first comes anywhere, so that questions fall on any step from `lag` on.
     """
 
     def __init__(self, lag: int, num_streams: int, seed: int) -> None:
