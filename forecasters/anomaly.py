@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 
 from forecasters.budget import Budget, Cut
+from forecasters.champion import Champion
 from forecasters.episodes import BEGINS, CAPPED, NOTE, PAGES, RESTS, EpisodeOptions, Episodes
 from forecasters.fields import TILE, Field, Fields, padded
 from forecasters.memory import Memory, Wave
@@ -57,8 +58,9 @@ is no surprise to be averaged with others."""
 class AlertOptions:
     """What a bank needs to know of alerts. Raises ValueError for a value out of range.
 
-    champion: whose errors count. episodes_per_day: of each series where per_series, else of this shard.
-    grid_ms: readings are judged no more often; hold: judged steps; per_hour: of one series.
+    champion: whose errors count; `leader`: of each series those of its leader. episodes_per_day: of each
+    series where per_series, else of this shard. grid_ms: readings are judged no more often; hold: judged
+    steps; per_hour: of one series.
     """
 
     champion: str
@@ -96,6 +98,7 @@ class Alarms:
     last_ms: Ints
     peak: Floats
     rests_ms: Ints  # the first reading of those that have not changed
+    champion: Ints  # place among the forecasters of whom it was judged by
     stuck_ms: Ints  # that of the rest which ends with this reading
 
     @staticmethod
@@ -109,10 +112,8 @@ class Anomaly:
 
     def __init__(self, names: Sequence[str], memory: Memory, scored: Sequence[int], options: AlertOptions):
         """Raises ValueError where the champion is none of the names."""
-        if options.champion not in names:
-            raise ValueError(f"champion: expected one of {', '.join(names)}, got {options.champion!r}")
         self.options = options
-        self._champion = list(names).index(options.champion)
+        self.champion = Champion(names, options.champion, memory.device)
         self._memory, self._device = memory, memory.device
         self._ages = torch.tensor(scored, device=memory.device) - 1
         self.ranks = Ranks(memory.device)
@@ -123,7 +124,12 @@ class Anomaly:
 
     def parts(self) -> dict[str, Fields | Episodes]:
         """Per-series state, by name."""
-        return {"ranks": self.ranks.fields, "window": self.fields, "episodes": self.episodes}
+        parts: dict[str, Fields | Episodes] = {
+            "ranks": self.ranks.fields,
+            "window": self.fields,
+            "episodes": self.episodes,
+        }
+        return parts if self.champion.at is not None else {**parts, "champion": self.champion.fields}
 
     # -- one wave ----------------------------------------------------------------------------------------
 
@@ -175,6 +181,7 @@ class Anomaly:
             event=event, sticks=sticks, expected=told[0], lower=told[1], upper=told[2],
             began_ms=episodes["began_ms"][slots], last_ms=episodes["last_ms"][slots],
             peak=episodes["peak"][slots], rests_ms=episodes["run_ms"][slots],
+            champion=self._find_champions(wave),
             stuck_ms=stuck_ms,
         )  # fmt: skip
 
@@ -186,7 +193,7 @@ class Anomaly:
         rows, ranks = wave.rows, self.ranks
         scale = self._memory.rings["level"].view(-1, 2)[wave.past_RH[:, 0], 1]
         has_error, has_value = valid_RQ[:, 0] & self._send(rested <= STALE), wave.seen
-        error = torch.where(has_error, error_REQ[:, self._champion, 0] * scale, 0.0)
+        error = torch.where(has_error, self.champion.pick(error_REQ, rows)[:, 0] * scale, 0.0)
         error = torch.nan_to_num(error, nan=0.0, posinf=0.0, neginf=0.0)
         size, away = error.abs(), wave.departure
         judged_R, awake_R = self._send(judged), self._send(awake)
@@ -254,7 +261,7 @@ class Anomaly:
         which side of the oldest forecast it lies, 0 within its interval."""
         at = torch.from_numpy(near).to(self._device)
         rows = wave.rows[at]
-        error, half = error_REQ[at, self._champion], half_REQ[at, self._champion]
+        error, half = (self.champion.pick(column[at], rows) for column in (error_REQ, half_REQ))
         contradiction = torch.where(valid_RQ[at], error.abs() / half.clamp(min=1e-6), -1.0)
         most, step = contradiction.max(1)
         scale = self._memory.rings["level"].view(-1, 2)[wave.past_RH[at, self._ages[step]], 1].double()
@@ -273,6 +280,13 @@ class Anomaly:
         told = torch.stack([expected, expected - width, expected + width, base - away, band, side])
         host: Floats = told.cpu().numpy()
         return host
+
+    def _find_champions(self, wave: Wave) -> Ints:
+        num, at = wave.num_rows, self.champion.at
+        if at is not None:
+            return np.full(num, at, np.int64)
+        places: Ints = self.champion.places(wave.rows[:num]).cpu().numpy()
+        return places
 
     def _send(self, column: npt.NDArray[np.generic]) -> Tensor:
         """A host column `[N]` to the device, filled up to whole tiles with 0."""

@@ -22,6 +22,7 @@ import torch
 
 from forecasters.anomaly import Alarms, AlertOptions, Anomaly
 from forecasters.blend import Blend
+from forecasters.champion import LEADER, Champion
 from forecasters.chunks import Chunks
 from forecasters.comparison import Comparison, pairs_of_interest
 from forecasters.costs import Work
@@ -65,7 +66,7 @@ class Result:
     due_half `[N, E, Q]` is the half-width of those; scale, naive_error `[N]`: of the series now, its
     long-running scale and its mean one-step change (floored), in its own units.
     replaced `[E]`: forecasts that were not believable and were replaced by naive. alarms: None where the bank
-    was built without alerts.
+    was built without alerts; champion `[N]`, whom each series follows from now on, likewise.
     """
 
     base: Tensor
@@ -79,6 +80,7 @@ class Result:
     naive_error: Tensor
     replaced: Tensor
     alarms: Alarms | None = None
+    champion: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -106,6 +108,7 @@ def _joined(results: Sequence[Result]) -> Result:
         **parts,
         replaced=torch.stack([r.replaced for r in results]).sum(0),
         alarms=Alarms.join(alarms) if alarms else None,
+        champion=torch.cat([r.champion for r in results if r.champion is not None]) if alarms else None,
     )
 
 
@@ -187,6 +190,11 @@ class Bank:
         pairs = pairs_of_interest(self.names)
         self.comparison = Comparison(self.names, pairs, horizon=horizon, device=device) if pairs else None
         self.anomaly = Anomaly(self.names, self.memory, self.scored, alerts) if alerts else None
+        if alerts and alerts.champion == LEADER and self.comparison is None:
+            raise ValueError(
+                f"champion {LEADER}: expected naive beside another forecaster, or two recurrent ones, to "
+                f"compare, got {', '.join(self.names)}"
+            )
         self._expert_at = [self.names.index(n) for n in self.experts]
         self._generator = context.generator("ticks")
         self._seconds = dict.fromkeys(self.names, 0.0)
@@ -451,6 +459,8 @@ class Bank:
         if self.comparison:
             self.comparison.observe(slots, times, error[:num], valid[:num])
         alarms = self.anomaly.observe(wave, times, values, error, due_half, valid) if self.anomaly else None
+        if self.anomaly and self.comparison:
+            self.anomaly.champion.follow(slots, self.comparison)
         for name, model in self.models.items():
             started = time.perf_counter()
             model.observe(wave)
@@ -470,6 +480,7 @@ class Bank:
             naive_error=wave.naive_error[:num],
             replaced=replaced,
             alarms=alarms,
+            champion=None if self.anomaly is None else self.anomaly.champion.places(wave.rows[:num]),
         )
 
     def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -610,6 +621,11 @@ class Bank:
     def standing(self, slots: npt.NDArray[np.int64]) -> Standing | None:
         """Which of these series have an alert; None where the bank was built without."""
         return self.anomaly.episodes.standing(slots) if self.anomaly else None
+
+    @property
+    def champion(self) -> Champion | None:
+        """Whom alerts follow; None where the bank was built without them."""
+        return self.anomaly.champion if self.anomaly else None
 
     # -- what it costs, and its state --------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ OWN = 2
 
 TICKS, SERIES, RINGS, CHUNKS = "ticks", "series", "rings", "chunks"
 PENDING, INTERVALS, BLENDING, COMPARING = "pending", "intervals", "blend", "comparison"
-ALERTING = "alerts"
+ALERTING, FOLLOWING = "alerts", "champion"
 
 
 def describe(bank: Bank) -> dict[str, str]:
@@ -62,6 +62,8 @@ def describe(bank: Bank) -> dict[str, str]:
         layout = repr(sorted((n, f.shape) for n, f in bank.anomaly.ranks.fields.spec.items()))
         layout += repr(sorted((n, str(kind)) for n, (kind, _) in EPISODES.items()))
         signatures[ALERTING] = _text(version=1, layout=hashlib.sha256(layout.encode()).hexdigest()[:12])
+    if bank.champion and bank.champion.at is None:
+        signatures[FOLLOWING] = _text(version=1, forecasters=_listed(bank.names))
     if bank.blend:
         signatures[BLENDING] = _text(version=1, scored=scored, experts=_listed(bank.experts))
     for name, model in bank.models.items():

@@ -168,7 +168,9 @@ OUT_FILE = click.Path(dir_okay=False, writable=True)
 @click.option("--device", help="auto, cpu or cuda. [default: auto]")
 @click.option("--json", "json_path", type=OUT_FILE, metavar="OUT", help="Write all figures as JSON.")
 @click.option("--forecasts", type=OUT_FILE, metavar="OUT.parquet", help="Write every forecast.")
-@click.option("--champion", help="Whose errors alerts follow. [default: blend]")
+@click.option(
+    "--champion", help="Whose errors alerts follow, or leader: of each series its own. [default: blend]"
+)
 @click.option("--labels", type=click.Path(), metavar="WINDOWS.json", help="Measure alerts against these.")
 @click.option("--alerts", type=OUT_FILE, metavar="OUT.csv", help="Write a score for every reading.")
 @click.option("--report", type=OUT_FILE, metavar="OUT.html", help="Write a page with figures and pictures.")

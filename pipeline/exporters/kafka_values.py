@@ -18,6 +18,7 @@ import pyarrow as pa
 from pipeline.kafka_options import EmitterOptions
 from pipeline.records import Alert, Forecasts, Messages, Rejected
 
+LEADER = "leader"  # the column whose forecasters `Forecasts.followed` names
 VERSION = 1  # of forecasts and of alerts
 MAX_INDICES = 100  # refused readings named in a dead letter
 CUT_BYTES = 1024  # of the value of a message too large to be sent again
@@ -69,7 +70,7 @@ def encode_json(forecasts: Forecasts, chosen: Selection) -> Iterator[tuple[int, 
                 "version": VERSION,
                 "series": forecasts.series[row],
                 "time": times[n],
-                "forecaster": name,
+                "forecaster": forecasts.followed[row] if name == LEADER else name,
                 "step_ms": cadences[n],
                 "steps": steps,
                 "mean": mean[n],
@@ -113,7 +114,10 @@ def _make_batch(
             "version": pa.array(np.full(number, VERSION, dtype=np.int32)),
             "series": pa.array([forecasts.series[row] for row in rows.tolist()], pa.string()),
             "time": pa.array(forecasts.event_time_ms[rows], pa.timestamp("ms", tz="UTC")),
-            "forecaster": pa.array([name] * number, pa.string()),
+            "forecaster": pa.array(
+                [forecasts.followed[row] for row in rows.tolist()] if name == LEADER else [name] * number,
+                pa.string(),
+            ),
             "step_ms": pa.array(forecasts.step_ms[rows]),
             "steps": pa.ListArray.from_arrays(ends, pa.array(np.tile(chosen.steps.astype(np.int32), number))),
             "mean": gather(forecasts.mean),

@@ -25,6 +25,7 @@ def print_study(console: Console, study: Mapping[str, Any], claims: Sequence[Cla
     streams = study["streams"]
     if streams:
         console.print(_tabulate_streams(streams, where))
+        console.print(_tabulate_cost(streams, where))
     if any(row["share"] for row in streams):
         console.print(_tabulate_masks([row for row in streams if row["layers"] == 1], where))
     console.print(_tabulate_speed(study["speed"]))
@@ -42,56 +43,79 @@ def _table(title: str, *columns: str) -> Table:
 
 def _tabulate_drills(rows: Rows, words: str) -> Table:
     """Mean of the seeds for scores; the middle one for what spreads over decades."""
-    task = rows[0]["task"]
-    score = "right answers" if task == RECALL else "error / knowing nothing"
-    reach = "reach at lag" if task == RECALL else "reach at first step"
-    columns = [
-        f"{what} {net}" for what in (score, reach, "memory", "norm p99 / p50", "clipped") for net in NETS
-    ]
-    table = _table(f"{task}: rnn, lstm", words, "chunk", *columns)
+    is_recall = rows[0]["task"] == RECALL
+    score, reach = ("right", "reach at lag") if is_recall else ("error", "reach at start")
+    table = _table(rows[0]["task"], words, "chunk", "network", score, reach, "memory", "p99 / p50", "clipped")
     for lag in sorted({row["lag"] for row in rows}):
-        by_net = {net: [r for r in rows if r["lag"] == lag and r["net"] == net] for net in NETS}
-        cells = [_cell(by_net[net], "score", np.mean, _share if task == RECALL else _ratio) for net in NETS]
-        cells += [_cell(by_net[net], "reach_at_lag", np.median, _small) for net in NETS]
-        cells += [_cell(by_net[net], "memory_length", np.median, "{:.0f}".format) for net in NETS]
-        cells += [
-            f"{np.mean([r['norm_p99'] / r['norm_median'] for r in by_net[net] if r['norm_median']]):.1f}"
-            for net in NETS
-        ]
-        cells += [_cell(by_net[net], "clipped", np.mean, _share) for net in NETS]
-        table.add_row(str(lag), str(by_net["rnn"][0]["chunk"]), *cells)
+        for at, net in enumerate(NETS):
+            own = [r for r in rows if r["lag"] == lag and r["net"] == net]
+            spikes = [r["norm_p99"] / r["norm_median"] for r in own if r["norm_median"]]
+            table.add_row(
+                "" if at else str(lag), "" if at else str(own[0]["chunk"]), net,
+                _cell(own, "score", np.mean, _share if is_recall else _ratio),
+                _cell(own, "reach_at_lag", np.median, _small),
+                _write_memory(own, own[0]["chunk"] - 1),
+                f"{np.mean(spikes):.1f}" if spikes else "-",
+                _cell(own, "clipped", np.mean, _share),
+                end_section=at > 0,
+            )  # fmt: skip
     return table
+
+
+def _write_memory(rows: Rows, longest: int) -> str:
+    """The middle one; one that reaches the end of the stretch may go on beyond it."""
+    known = [row["memory_length"] for row in rows if row["memory_length"] is not None]
+    if not known:
+        return "-"
+    middle = float(np.median(known))
+    return f"{'≥ ' if middle >= longest else ''}{middle:.0f}"
+
+
+def _list_layers(streams: Rows) -> list[tuple[str, int, Rows]]:
+    whole = [row for row in streams if not row["share"]]
+    return [
+        (net, layers, [row["nets"][net] for row in whole if row["layers"] == layers])
+        for net in NETS
+        for layers in sorted({row["layers"] for row in whole})
+    ]
 
 
 def _tabulate_streams(streams: Rows, where: str) -> Table:
     table = _table(
-        f"{where}: by layers",
-        "network", "layers", "MAE", "skill", "memory", "norm p50", "norm p99", "clipped", "skipped",
-        "µs / reading", "FLOP / reading", "parameters", "bytes / series",
+        f"{where}: errors and gradients by layers",
+        "network", "layers", "MAE", "skill", "memory", "p50", "p99", "clipped", "skipped",
     )  # fmt: skip
-    whole = [row for row in streams if not row["share"]]
-    for net in NETS:
-        for layers in sorted({row["layers"] for row in whole}):
-            rows = [row["nets"][net] for row in whole if row["layers"] == layers]
-            table.add_row(
-                net, str(layers),
-                _cell(rows, "mae", np.mean, _ratio), _cell(rows, "skill", np.mean, _share),
-                _cell(rows, "memory_length", np.median, "{:.0f}".format),
-                _cell(rows, "norm_median", np.mean, _ratio), _cell(rows, "norm_p99", np.mean, _ratio),
-                _cell(rows, "clipped", np.mean, _share), _cell(rows, "skipped", np.mean, _share),
-                _cell(rows, "seconds", np.median, lambda value: f"{1e6 * value:.1f}"),
-                _cell(rows, "flops", np.mean, "{:,.0f}".format),
-                _cell(rows, "parameters", np.mean, "{:,.0f}".format),
-                _cell(rows, "bytes", np.mean, "{:,.0f}".format),
-            )  # fmt: skip
+    for net, layers, rows in _list_layers(streams):
+        longest = next((len(row["reach"]) - 1 for row in rows if row["reach"]), 0)
+        table.add_row(
+            net, str(layers),
+            _cell(rows, "mae", np.mean, _ratio), _cell(rows, "skill", np.mean, _share),
+            _write_memory(rows, longest),
+            _cell(rows, "norm_median", np.mean, _ratio), _cell(rows, "norm_p99", np.mean, _ratio),
+            _cell(rows, "clipped", np.mean, _share), _cell(rows, "skipped", np.mean, _share),
+        )  # fmt: skip
+    return table
+
+
+def _tabulate_cost(streams: Rows, where: str) -> Table:
+    table = _table(
+        f"{where}: cost of a reading by layers",
+        "network", "layers", "µs", "thousand FLOP", "parameters", "bytes a series",
+    )  # fmt: skip
+    for net, layers, rows in _list_layers(streams):
+        table.add_row(
+            net, str(layers),
+            _cell(rows, "seconds", np.median, lambda value: f"{1e6 * value:.1f}"),
+            _cell(rows, "flops", np.mean, lambda value: f"{value / 1000:,.0f}"),
+            _cell(rows, "parameters", np.mean, "{:,.0f}".format),
+            _cell(rows, "bytes", np.mean, "{:,.0f}".format),
+        )  # fmt: skip
     return table
 
 
 def _tabulate_masks(streams: Rows, where: str) -> Table:
     names = ("naive", *NETS)
-    table = _table(
-        f"{where}: MAE by share of masked steps", "masked", *names, *(f"{n}, growth" for n in names)
-    )
+    table = _table(f"{where}: MAE by share of masked steps", "masked", *names, *(f"{n} +" for n in names))
     errors = by_setting(streams, "share")
     base = {name: np.array([by_net[name] for by_net in errors[0.0].values()]) for name in names}
     for share in sorted(errors):
