@@ -226,6 +226,7 @@ class Bank:
             parts["blend"] = self.blend.fields
         if self.comparison:
             parts["comparison"] = self.comparison.fields
+            parts["irregular"] = self.comparison.irregular.fields
         if self.anomaly:
             parts.update({f"alerts.{n}": part for n, part in self.anomaly.parts().items()})
         return parts
@@ -358,6 +359,8 @@ class Bank:
             stop = min(start + whole + 1, slots.size)
             piece = slice(start, stop)
             self._pass_over(slots[piece], filled[piece])
+            if self.comparison:
+                self.comparison.irregular.advance(slots[piece], mask[piece], filled[piece])
             results.append(self._piece(slots[piece], times[piece], values[piece], mask[piece]))
             self._since_tick += int((~mask[piece]).sum())
             if self.readings_to_tick <= 0:
@@ -704,6 +707,7 @@ class Bank:
         state.update(self.chunks.save(n))
         if self.comparison:
             state.update({f"comparison.{k}": v for k, v in self.comparison.save(n)})
+            state.update({f"irregular.{k}": v for k, v in self.comparison.irregular.save()})
         if self.anomaly:
             state.update({f"alerts.{k}": v for k, v in self.anomaly.save()})
         state["bank.ids"] = torch.from_numpy(np.frombuffer(json.dumps(self.ids).encode(), np.uint8).copy())
@@ -762,6 +766,9 @@ class Bank:
             prefix = "comparison."
             own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             self.comparison.load(own)
+            prefix = "irregular."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            self.comparison.irregular.load(own)
         if self.anomaly:
             prefix = "alerts."
             self.anomaly.load({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

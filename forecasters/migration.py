@@ -30,6 +30,7 @@ from forecasters.signatures import (
     COMPARING,
     FOLLOWING,
     INTERVALS,
+    IRREGULAR,
     PENDING,
     RINGS,
     SERIES,
@@ -267,6 +268,9 @@ class Migration:
 
     def _move_comparison(self) -> None:
         """Evidence is of certain forecasters at certain steps: it goes on whole, or starts anew."""
+        self._copy("irregular.share")
+        if self.old.get(IRREGULAR) == self.new[IRREGULAR] and self.old_steps == self.new_steps:
+            self._copy("irregular.")
         if self.old.get(COMPARING) == self.new[COMPARING]:
             for key in [k for k in self.state if k.startswith("comparison.")]:
                 del self.state[key]
