@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 
 from forecasters.budget import Budget, Cut
+from forecasters.champion import Champion
 from forecasters.episodes import BEGINS, CAPPED, NOTE, PAGES, RESTS, EpisodeOptions, Episodes
 from forecasters.fields import Field, Fields
 from forecasters.memory import Memory, Wave
@@ -58,8 +59,9 @@ is no surprise to be averaged with others."""
 class AlertOptions:
     """What a bank needs to know of alerts. Raises ValueError for a value out of range.
 
-    champion: whose errors count. episodes_per_day: of each series where per_series, else of this shard.
-    grid_ms: readings are judged no more often; hold: judged steps; per_hour: of one series.
+    champion: whose errors count; `leader`: of each series those of its leader. episodes_per_day: of each
+    series where per_series, else of this shard. grid_ms: readings are judged no more often; hold: judged
+    steps; per_hour: of one series.
     """
 
     champion: str
@@ -97,6 +99,7 @@ class Alarms:
     last_ms: Ints
     peak: Floats
     rests_ms: Ints  # the first reading of those that have not changed
+    champion: Ints  # place among the forecasters of whom it was judged by
     stuck_ms: Ints  # that of the rest which ends with this reading
 
     @staticmethod
@@ -118,10 +121,8 @@ class Anomaly:
 
     def __init__(self, names: Sequence[str], memory: Memory, options: AlertOptions):
         """Raises ValueError where the champion is none of the names."""
-        if options.champion not in names:
-            raise ValueError(f"champion: expected one of {', '.join(names)}, got {options.champion!r}")
         self.options = options
-        self._champion = list(names).index(options.champion)
+        self.champion = Champion(names, options.champion, memory.device)
         self._memory, self._device = memory, memory.device
         self.ranks = Ranks(memory.device)
         # within a cell of the grid: sums of |error| and of the deviation, each with its number
@@ -133,7 +134,12 @@ class Anomaly:
 
     def parts(self) -> dict[str, Fields | Episodes]:
         """Per-series state, by name."""
-        return {"ranks": self.ranks.fields, "window": self.fields, "episodes": self.episodes}
+        parts: dict[str, Fields | Episodes] = {
+            "ranks": self.ranks.fields,
+            "window": self.fields,
+            "episodes": self.episodes,
+        }
+        return parts if self.champion.at is not None else {**parts, "champion": self.champion.fields}
 
     # -- one wave ----------------------------------------------------------------------------------------
 
@@ -143,7 +149,7 @@ class Anomaly:
         """Judge a wave. error, half: in units of the scale at issue; valid: where there was a forecast."""
         arrival, episodes = wave.arrival, self.episodes
         slots, seen, season_steps = arrival.slots, arrival.seen, arrival.place.season_steps
-        error_QR, half_QR = error_EQR[self._champion], half_EQR[self._champion]
+        error_QR, half_QR = (self.champion.pick(of, wave.rows) for of in (error_EQR, half_EQR))
         cadence_ms = self._memory.timetable["cadence_ms"][slots]
         per = np.ones_like(cadence_ms)
         if cadence_ms.min() <= self.options.grid_ms // 2:
@@ -188,6 +194,7 @@ class Anomaly:
             event=event, sticks=sticks, expected=told[0], lower=told[1], upper=told[2],
             began_ms=episodes["began_ms"][slots], last_ms=episodes["last_ms"][slots],
             peak=episodes["peak"][slots], rests_ms=episodes["run_ms"][slots],
+            champion=self._find_champions(wave),
             stuck_ms=stuck_ms,
         )  # fmt: skip
 
@@ -286,6 +293,13 @@ class Anomaly:
         for row, column in zip(block, columns, strict=True):
             row[:num] = column
         return torch.from_numpy(block).to(self._device).unbind(0)
+
+    def _find_champions(self, wave: Wave) -> Ints:
+        num, at = wave.rows.num, self.champion.at
+        if at is not None:
+            return np.full(num, at, np.int64)
+        places: Ints = self.champion.places(wave.rows.index[:num]).cpu().numpy()
+        return places
 
     # -- state -------------------------------------------------------------------------------------------
 

@@ -22,8 +22,10 @@ import torch
 
 from forecasters.anomaly import Alarms, AlertOptions, Anomaly
 from forecasters.blend import Blend
+from forecasters.champion import LEADER, Champion
 from forecasters.chunks import Chunks
 from forecasters.comparison import Comparison, pairs_of_interest
+from forecasters.costs import Work
 from forecasters.episodes import Episodes, Standing
 from forecasters.fields import Fields
 from forecasters.intervals import Intervals
@@ -68,7 +70,7 @@ class Result:
     due_half `[N, E, Q]` is the half-width of those; scale, naive_error `[N]`: of the series now, its
     long-running scale and its mean one-step change (floored), in its own units.
     replaced `[E]`: forecasts that were not believable and were replaced by naive. alarms: None where the bank
-    was built without alerts.
+    was built without alerts; champion `[N]`, whom each series follows from now on, likewise.
     """
 
     base: Tensor
@@ -82,6 +84,7 @@ class Result:
     naive_error: Tensor
     replaced: Tensor
     alarms: Alarms | None = None
+    champion: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -109,6 +112,7 @@ def _joined(results: Sequence[Result]) -> Result:
         **parts,
         replaced=torch.stack([r.replaced for r in results]).sum(0),
         alarms=Alarms.join(alarms) if alarms else None,
+        champion=torch.cat([r.champion for r in results if r.champion is not None]) if alarms else None,
     )
 
 
@@ -198,12 +202,18 @@ class Bank:
         pairs = pairs_of_interest(self.names)
         self.comparison = Comparison(self.names, pairs, horizon=horizon, device=device) if pairs else None
         self.anomaly = Anomaly(self.names, self.memory, alerts) if alerts else None
+        if alerts and alerts.champion == LEADER and self.comparison is None:
+            raise ValueError(
+                f"champion {LEADER}: expected naive beside another forecaster, or two recurrent ones, to "
+                f"compare, got {', '.join(self.names)}"
+            )
         self.thinning = None if max_rate is None else Thinning(max_rate, chunk)
         self._expert_at = torch.tensor([self.names.index(n) for n in self.experts], device=device)
         every = [*self.experts, BLEND]
         self._name_at = torch.tensor([every.index(n) for n in self.names], device=device)
         self._generator = context.generator("ticks")
         self._seconds = dict.fromkeys((*self.names, COMPARISON, ALERTS), 0.0)
+        self.work = Work()
 
         self.ids: list[str] = []
         self._slot_of: dict[str, int] = {}
@@ -231,6 +241,7 @@ class Bank:
             parts["blend"] = self.blend.fields
         if self.comparison:
             parts["comparison"] = self.comparison.fields
+            parts["irregular"] = self.comparison.irregular.fields
         if self.anomaly:
             parts.update({f"alerts.{n}": part for n, part in self.anomaly.parts().items()})
         return parts
@@ -374,6 +385,8 @@ class Bank:
             stop = min(start + whole + 1, slots.size)
             piece = slice(start, stop)
             self._pass_over(slots[piece], filled[piece])
+            if self.comparison:
+                self.comparison.irregular.advance(slots[piece], mask[piece], filled[piece])
             results.append(self._piece(slots[piece], times[piece], values[piece], mask[piece]))
             self._since_tick += int((~mask[piece]).sum())
             if self.readings_to_tick <= 0:
@@ -457,6 +470,7 @@ class Bank:
         while left.size:
             counts = np.minimum(left, max(MOST_FILLED // left.size, 1))
             held = self.memory.hold(slots, counts)
+            self.work.forecast(int(counts.sum()), shown=False)
             self.pending.pass_over(held.stretch.slots, held.stretch.step)
             for name, model in self.models.items():
                 started = time.perf_counter()
@@ -481,6 +495,8 @@ class Bank:
             self.comparison.observe(slots, times, _by_row(error, num), _by_row(valid, num))
         compared = time.perf_counter()
         alarms = self.anomaly.observe(wave, times, values, error, due_half, valid) if self.anomaly else None
+        if self.anomaly and self.comparison:
+            self.anomaly.champion.follow(slots, self.comparison)
         self._seconds[COMPARISON] += compared - started
         self._seconds[ALERTS] += time.perf_counter() - compared
         for name, model in self.models.items():
@@ -488,6 +504,7 @@ class Bank:
             model.observe(wave)
             self._seconds[name] += time.perf_counter() - started
         departure, half, replaced = self._forecast_and_keep(wave, places)
+        self.work.forecast(num)
         return Result(
             base=wave.base[:num],
             departure=_by_row(departure * wave.scale, num),
@@ -500,6 +517,7 @@ class Bank:
             naive_error=wave.naive_error[:num],
             replaced=replaced,
             alarms=alarms,
+            champion=None if self.anomaly is None else self.anomaly.champion.places(wave.rows.index[:num]),
         )
 
     def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -597,6 +615,8 @@ class Bank:
                 due = self.thinning.choose(due, waited)
             if due.size:
                 batch = self.chunks.batch(due, steps[due], restarts[due], self._live, self._generator)
+                if batch:
+                    self.work.learn(batch)
                 for name in self.nets if batch else ():
                     assert batch is not None
                     started = time.perf_counter()
@@ -644,6 +664,11 @@ class Bank:
         """Which of these series have an alert; None where the bank was built without."""
         return self.anomaly.episodes.standing(slots) if self.anomaly else None
 
+    @property
+    def champion(self) -> Champion | None:
+        """Whom alerts follow; None where the bank was built without them."""
+        return self.anomaly.champion if self.anomaly else None
+
     # -- what it costs, and its state --------------------------------------------------------------------
 
     def parameters(self, name: str) -> int:
@@ -652,6 +677,11 @@ class Bank:
     def seconds(self, name: str) -> float:
         """Time spent in this forecaster, in COMPARISON or in ALERTS (host time: on a GPU, launching)."""
         return self._seconds[name]
+
+    def flops(self, name: str) -> float:
+        """Floating-point operations of a recurrent forecaster since its start, see `costs`; 0 of others."""
+        model = self.models.get(name)
+        return self.work.flops(model.network) if isinstance(model, Recurrent) else 0.0
 
     def training(self) -> dict[str, dict[str, float]]:
         """By recurrent forecaster, since its start: training steps `applied` as they were, `clipped`, and
@@ -716,6 +746,7 @@ class Bank:
         state.update(self.chunks.save(n))
         if self.comparison:
             state.update({f"comparison.{k}": v for k, v in self.comparison.save(n)})
+            state.update({f"irregular.{k}": v for k, v in self.comparison.irregular.save()})
         if self.anomaly:
             state.update({f"alerts.{k}": v for k, v in self.anomaly.save()})
         if self.thinning is not None:
@@ -776,6 +807,9 @@ class Bank:
             prefix = "comparison."
             own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             self.comparison.load(own)
+            prefix = "irregular."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            self.comparison.irregular.load(own)
         if self.anomaly:
             prefix = "alerts."
             self.anomaly.load({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

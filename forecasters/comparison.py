@@ -20,6 +20,7 @@ import torch
 
 from forecasters.buckets import UNIT, Buckets
 from forecasters.fields import Field, Fields
+from forecasters.irregular import Irregular
 from forecasters.standings import Standings
 from forecasters.verdict import TIE, Evidence
 
@@ -62,6 +63,8 @@ class Comparison:
         num_e, num_q = len(self.standings.names), len(self.standings.steps)
         self.fields = Fields({"loss": Field((num_e, num_q)), "targets": Field((num_q,))}, self.device)
         self.buckets = Buckets(num_e, num_q, self.device)
+        self.irregular = Irregular(self.standings.names, self.standings.steps, UNIT, self.device)
+        """Kept beside all else: its state is not in `save` and `load`."""
         self.restarts = 0
 
     # -- readings ----------------------------------------------------------------------------------------
@@ -90,6 +93,7 @@ class Comparison:
         if not how_many:
             return
         rows = torch.from_numpy(slots).to(self.device)
+        self.irregular.add(rows, loss, counted)
         targets = self.fields["targets"].index_select(0, rows).add_(counted)
         rate = counted / targets.clamp(1.0, SERIES_MEMORY)
         mean = self.fields["loss"].index_select(0, rows)
@@ -107,6 +111,7 @@ class Comparison:
             self.restarts += 1
         if closed is not None:
             self.standings.take(closed)
+        self.irregular.tick()
 
     # -- what it says ------------------------------------------------------------------------------------
 

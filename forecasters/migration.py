@@ -28,7 +28,9 @@ from forecasters.signatures import (
     BLENDING,
     CHUNKS,
     COMPARING,
+    FOLLOWING,
     INTERVALS,
+    IRREGULAR,
     PENDING,
     RINGS,
     SERIES,
@@ -266,6 +268,9 @@ class Migration:
 
     def _move_comparison(self) -> None:
         """Evidence is of certain forecasters at certain steps: it goes on whole, or starts anew."""
+        self._copy("irregular.share")
+        if self.old.get(IRREGULAR) == self.new[IRREGULAR] and self.old_steps == self.new_steps:
+            self._copy("irregular.")
         if self.old.get(COMPARING) == self.new[COMPARING]:
             for key in [k for k in self.state if k.startswith("comparison.")]:
                 del self.state[key]
@@ -277,10 +282,26 @@ class Migration:
             self.notes.append("comparison: other forecasters or steps; starts anew")
 
     def _move_alerts(self) -> None:
+        first = self.state.get("alerts.champion.at")
         if self.old.get(ALERTING) == self.new[ALERTING]:
             self._copy("alerts.")
         else:
             self.notes.append("alerts: what is rare for each series is learnt anew")
+        if first is not None:
+            self.state["alerts.champion.at"] = self._move_champions(first)
+
+    def _move_champions(self, first: Tensor) -> Tensor:
+        """By name; who follows one that is gone begins with the first champion, as do all where each series
+        did not have its own before."""
+        if FOLLOWING not in self.old:
+            return first
+        names = listed(self.old[FOLLOWING]["forecasters"])
+        followed = self.old_state["alerts.champion.at"]
+        moved = first.clone()
+        for at, name in enumerate(names):
+            if name in self.kept:
+                moved[followed == at] = self.bank.names.index(name)
+        return moved
 
     # -- one forecaster ----------------------------------------------------------------------------------
 

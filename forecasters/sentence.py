@@ -22,15 +22,16 @@ def sentence(
     naive: Mapping[str, Combined] | None = None,
     *,
     cpu_ratio: float | None = None,
+    replications: str = "shards",
 ) -> str:
     """The sentence of a pair, without a full stop.
 
     naive: each of the two against naive, by name, where that is watched; cpu_ratio: CPU time of the first
-    over that of the second.
+    over that of the second; replications: what `shards` of the pair are called.
     """
     if pair is None:
         return "Nothing compared yet: no forecast of both has met its reading"
-    parts = [f"{_span(pair.span_ms)}, {_count(pair.series, 'sensor')}: {_main(pair)}"]
+    parts = [f"{_span(pair.span_ms)}, {_count(pair.series, 'sensor')}: {_main(pair, replications)}"]
     if naive:
         parts.append(_against_naive(pair, naive))
     if cpu_ratio is not None and cpu_ratio > 0:
@@ -38,11 +39,11 @@ def sentence(
     return "; ".join(p for p in parts if p)
 
 
-def _main(pair: Combined) -> str:
+def _main(pair: Combined, replications: str) -> str:
     leads_first = pair.difference <= 0
     leader, other = (pair.first, pair.second) if leads_first else (pair.second, pair.first)
     below, low, high = _below(pair)
-    shards = f", ahead in {pair.ahead if leads_first else pair.behind} of {pair.shards} shards"
+    shards = f", ahead in {pair.ahead if leads_first else pair.behind} of {pair.shards} {replications}"
     shards = shards if pair.shards > 1 else ""
     stated = f"{_title(leader)} error {_percent(below)} below {_title(other)}"
     if pair.verdict == "better":

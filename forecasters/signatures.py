@@ -10,6 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from forecasters.episodes import COLUMNS as EPISODES
+from forecasters.irregular import EDGES
 from forecasters.linear import NUM, Linear
 from forecasters.memory import NUM_FEATURES
 from forecasters.recurrent import Recurrent
@@ -26,7 +27,7 @@ OWN = 3
 
 TICKS, SERIES, RINGS, CHUNKS = "ticks", "series", "rings", "chunks"
 PENDING, INTERVALS, BLENDING, COMPARING = "pending", "intervals", "blend", "comparison"
-ALERTING = "alerts"
+ALERTING, FOLLOWING, IRREGULAR = "alerts", "champion", "irregular"
 
 
 def describe(bank: Bank) -> dict[str, str]:
@@ -57,11 +58,14 @@ def describe(bank: Bank) -> dict[str, str]:
     if bank.comparison:
         pairs = _listed([f"{a}-{b}" for a, b in bank.comparison.pairs])
         signatures[COMPARING] = _text(version=1, scored=scored, forecasters=_listed(bank.names), pairs=pairs)
+        signatures[IRREGULAR] = _text(version=1, forecasters=_listed(bank.names), edges=_listed(EDGES))
     if bank.anomaly:
         # neither budget nor champion: what is rare for a series goes on, and adapts
         layout = repr(sorted((n, f.shape) for n, f in bank.anomaly.ranks.fields.spec.items()))
         layout += repr(sorted((n, str(kind)) for n, (kind, _) in EPISODES.items()))
         signatures[ALERTING] = _text(version=1, layout=hashlib.sha256(layout.encode()).hexdigest()[:12])
+    if bank.champion and bank.champion.at is None:
+        signatures[FOLLOWING] = _text(version=1, forecasters=_listed(bank.names))
     if bank.blend:
         signatures[BLENDING] = _text(version=1, scored=scored, experts=_listed(bank.experts))
     for name, model in bank.models.items():

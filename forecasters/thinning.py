@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forecasters.fields import TILE
+from forecasters.rows import TILE
 
 Ints = npt.NDArray[np.int64]
 

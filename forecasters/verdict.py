@@ -186,9 +186,13 @@ def combine(evidence: Sequence[Evidence], pair: tuple[str, str], column: int = -
     )
 
 
+def find_t(freedom: int) -> float:
+    """Student's t, two-sided 95 %; beyond the table within .2 %."""
+    return T_975[freedom - 1] if freedom <= len(T_975) else 1.96 + 2.4 / freedom
+
+
 def _spread(share: Sequence[float], differences: Sequence[float], mean: float) -> float:
     """t · standard error of a weighted mean, from the spread of what is averaged."""
     n = len(differences)
     squares = sum((w * (d - mean)) ** 2 for w, d in zip(share, differences, strict=True))
-    t = T_975[n - 2] if n - 2 < len(T_975) else 1.96 + 2.4 / (n - 1)
-    return t * math.sqrt(squares * n / (n - 1))
+    return find_t(n - 1) * math.sqrt(squares * n / (n - 1))

@@ -17,6 +17,7 @@ from forecasters.anomaly import AlertOptions
 from pipeline.backtest import derive_seed
 from pipeline.codec import Codec, CodecOptions, FieldOptions, build_codec
 from pipeline.config import Config, ConfigError
+from pipeline.config.learning import LEADER
 from pipeline.engine.options import IntakeOptions, LifeOptions, SensorAlertOptions, ShardOptions
 from pipeline.engine.settings import SeriesSettings, Settings
 from pipeline.engine.shard import Shard
@@ -83,7 +84,7 @@ class Worker:
             pairs=bank.pairs,
             shown_forecasters=config.shown_forecasters,
             shown_steps=config.shown_steps,
-            champion=config.forecasters.champion,
+            champion=find_fixed_champion(config),
             topics=() if self.kafka.pattern else self.kafka.topics,
             software={
                 "version": version("gatecast"),
@@ -93,7 +94,8 @@ class Worker:
             now=now,
         )
         self.readiness = Readiness()
-        shown = dict.fromkeys([*bank.nets, config.forecasters.champion])
+        first = config.forecasters.first_champion
+        shown = dict.fromkeys([*bank.nets, first])
         tracks = Tracks(bank.names, list(shown), label_steps(bank.scored))
         self.view = LiveView(self.metrics.figures, tracks, now=now)
         emitted = EmitterOptions(
@@ -122,7 +124,7 @@ class Worker:
         self.overview = Overview(
             self.view, self.readiness, horizon=bank.horizon, champion=config.forecasters.champion, now=now
         )
-        self.answers = Answers(self.runner, self.view, champion=config.forecasters.champion)
+        self.answers = Answers(self.runner, self.view, champion=first)
         self.server = HttpServer(
             read_http_options(config),
             Providers(
@@ -208,12 +210,18 @@ class Worker:
             max_series=config.metrics.max_series,
             # asks the series file as it is by then
             is_watched=lambda series: bool(globs.find(series) or self.series_file.profile(series).watch),
-            champion=config.forecasters.champion,
+            champion=config.forecasters.first_champion,
         )
 
     def make_settings(self) -> Settings:
         """What is declared of a series as the series file says now, whatever becomes of it later."""
         return partial(read_settings, self.config, self.series_file)
+
+
+def find_fixed_champion(config: Config) -> str | None:
+    """Whom all series follow; None where each has its own."""
+    champion = config.forecasters.champion
+    return None if champion == LEADER else champion
 
 
 def build_runner(

@@ -15,7 +15,6 @@ import torch
 from rich.console import Console
 
 from forecasters.anomaly import AlertOptions
-from forecasters.registry import BLEND
 from pipeline.alert_log import write_scores
 from pipeline.alert_quality import find_windows, measure, read_labels
 from pipeline.backtest import (
@@ -29,6 +28,7 @@ from pipeline.backtest import (
 )
 from pipeline.backtest_files import FileShare, expand_folders, label_part, run_files
 from pipeline.config import Config, ConfigError
+from pipeline.config.learning import LEADER, choose_first
 from pipeline.engine.intake import IntakeOptions
 from pipeline.histories import History, read_history
 from pipeline.printing import make_progress, print_counts, print_report
@@ -160,13 +160,14 @@ def resolve_alerts(config: Config, names: Sequence[str], champion: str | None) -
     Raises ConfigError for a champion that does not run.
     """
     alerts = config.alerts
-    if champion is not None and champion not in names:
+    if champion is not None and champion not in (*names, LEADER):
         raise ConfigError(
-            f"--champion: expected one of {', '.join(names)}, found {champion!r}; add it to --forecasters"
+            f"--champion: expected {LEADER} or one of {', '.join(names)}, found {champion!r}; add it to "
+            "--forecasters"
         )
     follows = champion or config.forecasters.champion
-    if follows not in names:
-        follows = BLEND if BLEND in names else names[-1]
+    if follows not in (*names, LEADER):
+        follows = choose_first(names)
     budget: dict[str, Any] = {}
     if "budget" in alerts.model_fields_set:
         budget = {"episodes_per_day": alerts.budget_per_day, "per_series": alerts.budget_is_per_series}

@@ -12,6 +12,7 @@ import click
 from pipeline.bench_command import bench
 from pipeline.checkpoints_command import checkpoints
 from pipeline.clients import BrokerError, SettingError
+from pipeline.compare_command import compare
 from pipeline.config import ConfigError, load_config, suggest
 from pipeline.config_command import config as config_commands
 from pipeline.dashboards_command import dashboards
@@ -167,7 +168,9 @@ OUT_FILE = click.Path(dir_okay=False, writable=True)
 @click.option("--device", help="auto, cpu or cuda. [default: auto]")
 @click.option("--json", "json_path", type=OUT_FILE, metavar="OUT", help="Write all figures as JSON.")
 @click.option("--forecasts", type=OUT_FILE, metavar="OUT.parquet", help="Write every forecast.")
-@click.option("--champion", help="Whose errors alerts follow. [default: blend]")
+@click.option(
+    "--champion", help="Whose errors alerts follow, or leader: of each series its own. [default: blend]"
+)
 @click.option("--labels", type=click.Path(), metavar="WINDOWS.json", help="Measure alerts against these.")
 @click.option("--alerts", type=OUT_FILE, metavar="OUT.csv", help="Write a score for every reading.")
 @click.option("--report", type=OUT_FILE, metavar="OUT.html", help="Write a page with figures and pictures.")
@@ -198,7 +201,18 @@ def backtest(
 
 
 main.add_command(bench)
-for command in (demo, inspect, replay, simulate, run, config_commands, topics, checkpoints, dashboards):
+for command in (
+    compare,
+    demo,
+    inspect,
+    replay,
+    simulate,
+    run,
+    config_commands,
+    topics,
+    checkpoints,
+    dashboards,
+):
     main.add_command(debug_option(command))
 
 

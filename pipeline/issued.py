@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from forecasters import Result
+from forecasters.champion import LEADER
 from pipeline.engine.engine import Wave
 from pipeline.engine.shard import SteppedWave
 from pipeline.records import Forecasts, Scores
@@ -20,19 +21,23 @@ class Selection:
     """Which forecasters are sent, of those of the bank."""
 
     def __init__(self, names: Sequence[str], sent: Sequence[str]) -> None:
-        """Raises ValueError for a name that the bank lacks."""
-        if unknown := [name for name in sent if name not in names]:
+        """sent: `leader` stands for whom each series follows. Raises ValueError for a name that the bank
+        lacks."""
+        if unknown := [name for name in sent if name not in (*names, LEADER)]:
             raise ValueError(
                 f"forecasts.forecasters: expected some of {', '.join(names)}, got {', '.join(unknown)}"
             )
-        self.sent = tuple(sent)
-        self._at = torch.tensor([list(names).index(name) for name in sent])
+        self.names, self.sent = tuple(names), tuple(sent)
+        self._leads = LEADER in self.sent
+        # the leader's column is filled in row by row
+        self._at = torch.tensor([0 if name == LEADER else self.names.index(name) for name in sent])
 
     def take(self, stepped: SteppedWave[Result]) -> Forecasts:
         """In the series' own units, rounded to float32 as the last thing."""
         result = stepped.wave.result
         at = self._at.to(result.departure.device)
         departure, half = result.departure.index_select(1, at), result.half.index_select(1, at)
+        followed = self._put_leaders(result, departure, half) if self._leads else ()
         said = torch.stack((departure, departure - half, departure + half))
         mean, lower, upper = (result.base[:, None, None] + said).to(torch.float32).cpu().numpy()
         return Forecasts(
@@ -43,7 +48,20 @@ class Selection:
             mean=mean,
             lower=lower,
             upper=upper,
+            followed=followed,
         )
+
+    def _put_leaders(self, result: Result, departure: torch.Tensor, half: torch.Tensor) -> Sequence[str]:
+        """Names by row; their forecasts go into the column of the leader."""
+        if result.champion is None:
+            raise ValueError(
+                "a forecast of each series' leader: expected a bank with alerts, got one without"
+            )
+        everyone = torch.arange(result.champion.numel(), device=result.champion.device)
+        column = self.sent.index(LEADER)
+        departure[:, column] = result.departure[everyone, result.champion]
+        half[:, column] = result.half[everyone, result.champion]
+        return [self.names[at] for at in result.champion.tolist()]
 
 
 def find_scores(wave: Wave[Result]) -> Scores:

@@ -97,6 +97,7 @@ class Forecasts:
     mean: npt.NDArray[np.float32]
     lower: npt.NDArray[np.float32]
     upper: npt.NDArray[np.float32]
+    followed: Sequence[str] = ()  # [N] who stands in the column `leader`, if there is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ class Teller:
         if self._is_due(partition, "choose", CHOOSE_S):
             self._observer.on_shown_series(*partition, self._showcase.choose(partition, shard))
         if self._is_due(partition, "evidence", EVIDENCE_S):
+            self._tell_champions(partition, shard)
             evidence = shard.bank.evidence()
             if evidence is not None:
                 self._observer.on_evidence(*partition, evidence)
@@ -96,6 +97,12 @@ class Teller:
         before = self._spent.get(partition, now)
         self._spent[partition] = now
         self._observer.on_cost({name: now[name] - before[name] for name in now})
+
+    def _tell_champions(self, partition: Partition, shard: Shard[Result]) -> None:
+        champion = shard.bank.champion
+        if champion is not None and champion.at is None:
+            slots = np.array([slot for slot in shard.list_slots().values() if slot >= 0], np.int64)
+            self._observer.on_champions(*partition, champion.count(slots))
 
     def _tell_wins(self, partition: Partition, shard: Shard[Result], nets: Sequence[str]) -> None:
         """Of the recurrent forecasters among themselves: which series to look at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -9,10 +10,16 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.config.section import Section, Text
 
 BLEND = "blend"
+LEADER = "leader"
+"""As champion: each series follows the forecaster that does best on it."""
 
 
 def _choose_champion(settings: dict[str, Any]) -> str:
-    names = settings["names"]
+    return choose_first(settings["names"])
+
+
+def choose_first(names: Sequence[str]) -> str:
+    """Whom to follow where nobody else is named."""
     return BLEND if BLEND in names else str(names[-1])
 
 
@@ -34,8 +41,8 @@ class ForecastersConfig(Section):
     )
     champion: Text = Field(
         default_factory=_choose_champion,
-        description="The forecaster that alerts and expected values follow. Left out: blend where it is "
-        "among the names, else the last of them.",
+        description="The forecaster that alerts and expected values follow, or leader: for each series the "
+        "one that does best on it. Left out: blend where it is among the names, else the last of them.",
         json_schema_extra={"default": BLEND},
     )
     seed: int = Field(
@@ -59,12 +66,22 @@ class ForecastersConfig(Section):
 
     @model_validator(mode="after")
     def _check_champion(self) -> Self:
-        if self.champion not in self.names:
+        if self.champion == LEADER and len(self.names) < 2:
             raise ValueError(
-                f"expected champion to be one of the names, which are {', '.join(self.names)}, "
+                f"expected several names for champion {LEADER} to choose from, found {self.names[0]!r} "
+                "alone; add some or name a champion"
+            )
+        if self.champion not in (*self.names, LEADER):
+            raise ValueError(
+                f"expected champion to be {LEADER} or one of the names, which are {', '.join(self.names)}, "
                 f"found {self.champion!r}; add it to them or name another"
             )
         return self
+
+    @property
+    def first_champion(self) -> str:
+        """The champion, or who stands in for it where each series has its own: whom new series follow."""
+        return choose_first(self.names) if self.champion == LEADER else self.champion
 
 
 class LearningConfig(Section):

@@ -57,7 +57,7 @@ class Config(Section):
     def shown_forecasters(self) -> tuple[str, ...]:
         """Names of those whose forecasts of single series are exported: the champion's always, since messages
         of alerts say what it expected."""
-        names = dict.fromkeys((*self.metrics.series_forecasters, self.forecasters.champion))
+        names = dict.fromkeys((*self.metrics.series_forecasters, self.forecasters.first_champion))
         return tuple(name for name in names if name in self.forecasters.names)
 
     @property
@@ -72,7 +72,8 @@ class Config(Section):
         if "series_forecasters" in self.metrics.model_fields_set:
             asked["metrics.series_forecasters"] = self.metrics.series_forecasters
         for key, wanted in asked.items():
-            if unknown := [name for name in wanted if name not in names]:
+            known = (*names, self.forecasters.champion)  # which may be leader
+            if unknown := [name for name in wanted if name not in known]:
                 raise ValueError(
                     f"{key}: expected some of forecasters.names, which are {', '.join(names)}, "
                     f"found {unknown[0]!r}; add it to them or leave it out here"

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from forecasters.anomaly import Alarms
+from forecasters.champion import LEADER, Champion
 from forecasters.episodes import BEGINS, BEGINS_NOTED, NOTHING, RECOVERS, SHIFTS, STICKS, Standing
 from pipeline.engine.columns import Columns
 from pipeline.engine.sensor_alerts import GOES_ON, RETIRED, format_duration, format_time, make_alert
@@ -29,6 +30,14 @@ Placed = tuple[int, Alert]
 class AlertingBank(Protocol):
     """What is asked of the bank."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its forecasters."""
+
+    @property
+    def champion(self) -> Champion | None:
+        """Whom the series follow."""
+
     def declare_alerts(
         self, slots: Int64Array, *, min_abs: Float64Array, min_rel: Float64Array, direction: Int64Array,
         may_stick: Int64Array,
@@ -43,7 +52,7 @@ class Alerts:
     """Makes messages of alarms. What fires is known by the bank; here is only which series were declared."""
 
     def __init__(self, bank: AlertingBank, table: SeriesTable, settings: Settings, champion: str) -> None:
-        """champion: whose forecasts stand in the messages."""
+        """champion: whose forecasts stand in the messages; `leader`: of each series its own."""
         self._bank, self._table, self._settings, self._champion = bank, table, settings, champion
         self._columns = Columns({"declared": 0})
 
@@ -111,11 +120,12 @@ class Alerts:
             (ANOMALY, standing.pages, standing.began_ms),
             (STUCK, standing.is_stuck, standing.rests_ms),
         ):
+            followed = self._list_champions(slots) if kind == ANOMALY else []
             for k in np.flatnonzero(fires).tolist():
                 at = int(places[k])
                 alert = self._make(at, kind, state, int(began_ms[k]), time_ms, None, reason, resolution)
                 if kind == ANOMALY:
-                    alert = replace(alert, score=float(standing.peak[k]), forecaster=self._champion)
+                    alert = replace(alert, score=float(standing.peak[k]), forecaster=followed[k])
                 listed.append((self._table.name(at), kind, alert))
         return [alert for _, _, alert in sorted(listed, key=lambda one: one[:2])]
 
@@ -136,7 +146,7 @@ class Alerts:
         alert = self._make(at, ANOMALY, state, began_ms, now_ms, value, reason, None)
         return replace(
             alert, expected=expected, lower=_finite(lower), upper=_finite(upper),
-            score=round(float(alarms.score[k]), 4), forecaster=self._champion,
+            score=round(float(alarms.score[k]), 4), forecaster=self._name_champion(alarms, k),
         )  # fmt: skip
 
     def _tell_end(self, alarms: Alarms, k: int, at: int, now_ms: int, value: float) -> Alert:
@@ -155,7 +165,16 @@ class Alerts:
                 f"after it began at {since}"
             )
         alert = self._make(at, ANOMALY, "resolved", began_ms, now_ms, value, reason, resolution)
-        return replace(alert, score=round(float(alarms.peak[k]), 4), forecaster=self._champion)
+        forecaster = self._name_champion(alarms, k)
+        return replace(alert, score=round(float(alarms.peak[k]), 4), forecaster=forecaster)
+
+    def _name_champion(self, alarms: Alarms, k: int) -> str:
+        """By whom a reading was judged."""
+        return self._bank.names[alarms.champion[k]] if self._champion == LEADER else self._champion
+
+    def _list_champions(self, slots: Int64Array) -> list[str]:
+        champion = self._bank.champion if self._champion == LEADER else None
+        return champion.list_names(slots) if champion else [self._champion] * slots.size
 
     def _tell_stuck(self, alarms: Alarms, k: int, at: int, now_ms: int, value: float) -> Alert:
         rests_ms = int(alarms.rests_ms[k])

@@ -109,6 +109,10 @@ class Observer(Protocol):
         """Who forecasts better, as far as the shard knows."""
         return
 
+    def on_champions(self, topic: str, partition: int, by_forecaster: Mapping[str, int]) -> None:
+        """How many series of the shard follow each forecaster, where each has its own."""
+        return
+
     # -- work --------------------------------------------------------------------------------------------
 
     def on_training(

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pipeline.kafka_options import EmitterOptions
 from pipeline.records import Alert, Forecasts, Messages, Rejected
 
+LEADER = "leader"  # the column whose forecasters `Forecasts.followed` names
 VERSION = 1  # of forecasts and of alerts
 MAX_INDICES = 100  # refused readings named in a dead letter
 CUT_BYTES = 1024  # of the value of a message too large to be sent again
@@ -78,7 +79,7 @@ def encode_json(forecasts: Forecasts, chosen: Selection) -> Iterator[tuple[int, 
                 "version": VERSION,
                 "series": forecasts.series[row],
                 "time": times[n],
-                "forecaster": name,
+                "forecaster": forecasts.followed[row] if name == LEADER else name,
                 "step_ms": cadences[n],
                 "steps": steps,
                 "mean": mean[n],
@@ -128,7 +129,9 @@ def _make_batch(
         pa.array(np.full(number, VERSION, dtype=np.int32)),
         pa.array([forecasts.series[row] for row in rows.tolist()], pa.string()),
         pa.array(forecasts.event_time_ms[rows]).view(_TIME),
-        pa.repeat(name, number),
+        pa.array([forecasts.followed[row] for row in rows.tolist()], pa.string())
+        if name == LEADER
+        else pa.repeat(name, number),
         pa.array(forecasts.step_ms[rows]),
         pa.ListArray.from_arrays(ends, pa.array(steps.ravel())),
         gather(forecasts.mean),

@@ -28,6 +28,7 @@ class _Shard:
     saved_s: float  # since the epoch: last checkpoint, or assignment
     saved_bytes: int = 0
     by_state: Mapping[str, int] = field(default_factory=dict)
+    champions: Mapping[str, int] = field(default_factory=dict)  # where each series has its own
 
 
 def register_process(registry: CollectorRegistry) -> None:
@@ -64,7 +65,8 @@ class MetricsExporter:
     ) -> None:
         """forecasters, scored_steps: E and Q of `Scores`; trained: those of them that take training steps;
         parameters: how many weights each has; pairs: that are compared. shown_forecasters, shown_steps: E and
-        L of `Shown`. champion: whom alerts of all series follow.
+        L of `Shown`. champion: whom alerts of all
+        series follow; None where each has its own.
         software: version, python and torch for `build_info`. device_memory: bytes in use by device, asked at
         each scrape, from another thread. now: seconds since the epoch; clock: monotonic."""
         self._lock = threading.Lock()
@@ -227,6 +229,11 @@ class MetricsExporter:
             if (topic, partition) in self._shards:
                 self._standing.take((topic, partition), evidence)
 
+    def on_champions(self, topic: str, partition: int, by_forecaster: Mapping[str, int]) -> None:
+        with self._lock:
+            if (topic, partition) in self._shards:
+                self._shards[topic, partition].champions = dict(by_forecaster)
+
     def on_reach(
         self, topic: str, partition: int, forecaster: str, inputs: Float64Array, memory_length: int | None
     ) -> None:
@@ -306,6 +313,13 @@ class MetricsExporter:
         if self._champion is not None:
             live = sum(shard.by_state.get("live", 0) for shard in shards)
             self._put(catalogue.CHAMPION_SERIES, live, self._champion)
+        else:
+            counts: dict[str, int] = {}
+            for shard in shards:
+                for name, number in shard.champions.items():
+                    counts[name] = counts.get(name, 0) + number
+            values = np.array(list(counts.values()), np.float64).reshape(-1, 1)
+            self._of(catalogue.CHAMPION_SERIES).replace(tuple((name,) for name in counts), values)
         for metric, rows, values in self._active.rows(self._clock()):
             self._of(metric).replace(rows, values)
         self._put(catalogue.CHECKPOINT_BYTES, sum(shard.saved_bytes for shard in shards))
