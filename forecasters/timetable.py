@@ -282,7 +282,7 @@ class Timetable:
 
     def bytes_per_series(self) -> int:
         kinds = [*(kind for kind, _ in COLUMNS.values()), *DERIVED.values(), self.passed.dtype]
-        return sum(int(np.dtype(kind).itemsize) for kind in kinds) + 4 * BINS
+        return int(sum(np.dtype(kind).itemsize for kind in kinds)) + 4 * BINS
 
     def save(self, prefix: str, num_slots: int) -> Iterator[tuple[str, torch.Tensor]]:
         for name, column in (*self.data.items(), ("profile_count", self.profile_count)):
