@@ -3,10 +3,10 @@
     python -m tests.bench.alert_budget [--fleet 2000] [--days 7] [--single 100] [--single-days 30]
         [--forecaster naive|linear] [--json OUT]
 
-Simulated series at a reading a minute, through the bank; the fleet with the naive forecaster (the scoring is
-the same for all). Each has a daily season, noise that remembers and noise that doesn't, a level and sizes of its own.
-A fleet shares a budget for the deployment; single series have one each, in a shard of their own. In a second
-run of the fleet, on its last day, ten series break.
+Simulated series at a reading a minute, through the bank; the fleet with the naive forecaster (the scoring
+is the same for all). Each has a daily season, noise that remembers and noise that doesn't, a level and
+sizes of its own. A fleet shares a budget for the deployment; single series have one each, in a shard of
+their own. In a second run of the fleet, on its last day, ten series break.
 """
 
 from __future__ import annotations

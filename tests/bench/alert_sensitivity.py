@@ -2,11 +2,11 @@
 
     python -m tests.bench.alert_sensitivity FOLDER WINDOWS.json --record FILE.npz [--json OUT]
 
-FOLDER and WINDOWS.json as for `gatecast backtest --labels` with `--warmup 0 --score-from 0.15`. Forecasts do
-not depend on these numbers: they are made once, with the files as series of one shard, and their errors kept in
-FILE (made where it is not there). Then the errors of each champion are scored anew for each choice, every series
-with a cut of its own, as in a shard of its own. So minutes and not hours; but networks that learn from all files
-are not those of the backtest, where each file has its own.
+FOLDER and WINDOWS.json as for `gatecast backtest --labels` with `--warmup 0 --score-from 0.15`. Forecasts
+do not depend on these numbers: they are made once, with the files as series of one shard, and their errors
+kept in FILE (made where it is not there). Then the errors of each champion are scored anew for each choice,
+every series with a cut of its own, as in a shard of its own. So minutes and not hours; but networks that
+learn from all files are not those of the backtest, where each file has its own.
 """
 
 from __future__ import annotations
