@@ -34,7 +34,7 @@ def metrics(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         producer.send(name, b"no reading")
         producer.flush()
     with LiveWorker(config) as live:
-        live.wait_for(lambda: "series_info{" in live.scrape().text)
+        live.wait_for(lambda: live.scrape().text.count("series_info{") == LATER)
         with KafkaProducer(bootstrap_servers=bootstrap) as producer:
             send(producer, name, begin_ms, range(READINGS, READINGS + LATER))
             producer.flush()
