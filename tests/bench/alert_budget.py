@@ -3,10 +3,10 @@
     python -m tests.bench.alert_budget [--fleet 2000] [--days 7] [--single 100] [--single-days 30]
         [--forecaster naive|linear] [--json OUT]
 
-Simulated series at a reading a minute, through the bank, the fleet with the naive forecaster (the scoring is
-the same for all): a daily season, noise that remembers and noise that doesn't, each series with its own level and
-sizes. A fleet shares a budget for the deployment; single series have one each, in a shard of their own. In a
-second run of the fleet, on its last day, ten series break.
+Simulated series at a reading a minute, through the bank; the fleet with the naive forecaster (the scoring
+is the same for all). Each has a daily season, noise that remembers and noise that doesn't, a level and
+sizes of its own. A fleet shares a budget for the deployment; single series have one each, in a shard of
+their own. In a second run of the fleet, on its last day, ten series break.
 """
 
 from __future__ import annotations
@@ -172,7 +172,8 @@ def main() -> None:
     if given.single:
         total = run_singles(given.single, given.single_days, forecaster=given.forecaster)
         result["single"] = {
-            "series": given.single, "days": given.single_days, "forecaster": given.forecaster, "budget": f"{SINGLE_BUDGET:g}/series/day",
+            "series": given.single, "days": given.single_days, "forecaster": given.forecaster,
+            "budget": f"{SINGLE_BUDGET:g}/series/day",
             "pages": total,
             "share_of_budget": round(total / (SINGLE_BUDGET * given.single * given.single_days), 3),
         }  # fmt: skip

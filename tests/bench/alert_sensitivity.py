@@ -2,11 +2,11 @@
 
     python -m tests.bench.alert_sensitivity FOLDER WINDOWS.json --record FILE.npz [--json OUT]
 
-FOLDER and WINDOWS.json as for `gatecast backtest --labels` with `--warmup 0 --score-from 0.15`. What is
-forecast does not depend on these numbers: it is forecast once, with the files as series of one shard, and kept
-in FILE (made where it is not there). Then the errors of each champion are scored anew for each choice, every
-series with a cut of its own, as in a shard of its own. So minutes and not hours; but networks that learn from
-all files are not those of the backtest, where each file has its own.
+FOLDER and WINDOWS.json as for `gatecast backtest --labels` with `--warmup 0 --score-from 0.15`. Forecasts
+do not depend on these numbers: they are made once, with the files as series of one shard, and their errors
+kept in FILE (made where it is not there). Then the errors of each champion are scored anew for each choice,
+every series with a cut of its own, as in a shard of its own. So minutes and not hours; but networks that
+learn from all files are not those of the backtest, where each file has its own.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from pipeline.sources.tables import TableOptions
 
 SCORE_FROM = 0.15
 CHAMPIONS = ("blend", "naive")
+Arrays = dict[str, Any]
 BUDGET = 0.2
 BUDGETS = (0.1, 0.15, 0.2, 0.25, 0.3)
 """Episodes per series and day."""

@@ -1,4 +1,4 @@
-"""Pages keep to their budget on clean series, and faults page all the same: `tests.bench.alert_budget` in small."""
+"""Pages keep to their budget on clean series, and faults page: `tests.bench.alert_budget` in small."""
 
 from __future__ import annotations
 
