@@ -63,8 +63,8 @@ def _receive(connection: socket.socket) -> tuple[bytes, BaseException | None]:
     """What has come, and why no more will. In place of kafka-python's own, for two reasons.
 
     That throws away what came just before the other side hung up: the answer to a login is lost whenever both
-    are read at once. And it asks for 4 KiB at a time, after each of which its thread has to wait until the one
-    that works on readings lets it go on: an answer of 8 MiB took 2 000 of those waits.
+    are read at once. And it asks for 4 KiB at a time, after each of which its thread waits until the one that
+    works on readings lets it go on: an answer of 8 MiB took 2 000 of those waits.
     """
     parts: list[bytes] = []
     is_encrypted = isinstance(
