@@ -9,8 +9,20 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
 
 import torch
+
+LIBRARIES = (
+    "gatecast",
+    "numpy",
+    "kafka-python",
+    "confluent-kafka",
+    "msgspec",
+    "pyarrow",
+    "prometheus-client",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +115,25 @@ def make_report(rows: Sequence[Row], **more: object) -> dict[str, object]:
 def machine() -> dict[str, object]:
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return {
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": _find_processor(),
         "cores": os.cpu_count(),
+        "load": [
+            round(each, 2) for each in os.getloadavg()
+        ],  # what else ran: figures of a busy machine are low
         "gpu": gpu,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "versions": {name: version(name) for name in LIBRARIES},
     }
+
+
+def _find_processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def commit() -> str | None:
