@@ -33,4 +33,8 @@ find zstandard lz4 aiohttp yarl multidict frozenlist propcache msgspec wrapt -na
   -exec strip --strip-unneeded {} +
 find pyarrow -type f -name '*.so*' -exec strip --strip-unneeded {} +
 apt-get purge -qq --auto-remove binutils >/dev/null
-rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
+rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/cache/debconf/*-old \
+  /var/lib/dpkg/*-old /var/log/apt /var/log/*.log
+
+# A library that was needed after all is found missing here and not in a worker.
+/opt/gatecast/bin/python -B -c "import pandas, pyarrow.csv, pyarrow.dataset, pyarrow.parquet, s3fs, confluent_kafka"

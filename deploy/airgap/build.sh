@@ -18,7 +18,7 @@ mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 authorities=${CA_FOLDER:-/usr/local/share/ca-certificates}
 export DOCKER_BUILDKIT=1
 
-# The name that docker-compose.yml gives an image by default, such as apache/kafka:4.4.0.
+# The name that docker-compose.yml gives an image by default, such as apache/kafka:4.3.1.
 name_of() {
   sed -n "s|^ *image: *\${[A-Z_]*:-\($1:[^}]*\)} *\$|\1|p" "$root/docker-compose.yml" | head -n 1
 }

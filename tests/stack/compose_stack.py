@@ -61,7 +61,15 @@ class Stack:
     def up(self, workers: int, without: str = "") -> None:
         """Returns when all that has a health check is healthy, and the rest runs."""
         services = [name for name in self.services if name != without]
-        self.compose("up", "--detach", "--wait", "--scale", f"worker={workers}", *services)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self.compose("up", "--detach", "--wait", "--scale", f"worker={workers}", *services)
+                return
+            except StackError:  # Compose gives up at once on what a busy machine kept from answering in time
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
 
     def containers(self, service: str) -> list[dict[str, Any]]:
         """Name, ID and health of those that run, by name."""
