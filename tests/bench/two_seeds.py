@@ -2,8 +2,8 @@
 
     python -m tests.bench.two_seeds --runs 100 --json tests/bench/results/two-seeds.json
 
-Each run has a simulated plant of its own and two banks of the same network with other seeds; their errors meet
-in one comparison. Wrong is a run in which the verdict was ever `better` at the last step, the path or the
+Each run has a simulated plant of its own and two banks of the same network with other seeds; their errors
+meet in one comparison. Wrong is a run in which the verdict was ever `better` at the last step, the path or the
 first, looked at every LOOK readings and at the end: looking often must not help to find a leader.
 """
 
@@ -50,8 +50,8 @@ def main() -> None:
 
 
 def run_pair(net: str, number: int) -> dict[str, Any]:
-    """One plant, two seeds. ended: the verdict over the path at the end; wrong: whether any was `better` at any
-    look."""
+    """One plant, two seeds. ended: the verdict over the path at the end; wrong: whether any was `better`
+    at any look."""
     history = make_plant(SERIES, DAYS, number, warmup=0.2, score_from=0.25)
     banks = [
         build([net], horizon=HORIZON, seed=2 * number + k, device="cpu", hidden=HIDDEN) for k in range(2)
