@@ -3,8 +3,8 @@
     python -m tests.bench.two_seeds --runs 100 --json tests/bench/results/two-seeds.json
 
 Each run has a simulated plant of its own and two banks of the same network with other seeds; their errors
-meet in one comparison. Wrong is a run in which the verdict was ever `better` at the last step, the path or the
-first, looked at every LOOK readings and at the end: looking often must not help to find a leader.
+meet in one comparison. Wrong is a run in which the verdict was ever `better`, at any step or over the path,
+looked at every LOOK readings and at the end: looking often must not help to find a leader.
 """
 
 from __future__ import annotations
