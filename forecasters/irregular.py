@@ -3,8 +3,8 @@
 Letters: N rows of a wave, S slots, E forecasters, Q scored steps, B bands, T = 2 told steps, first and last.
 
 A series' share is a running mean over about MEMORY of its steps, those without a reading among them. Each
-loss is counted in the band that its series is in. Bands hold other series and other hours, so their errors are to
-be compared between forecasters, or with naive in the same band.
+loss is counted in the band that its series is in. Bands hold other series and other hours, so their errors
+are to be compared between forecasters, or with naive in the same band.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ Row = Mapping[str, Any]
 Rows = Sequence[dict[str, Any]]
 NETS = ("rnn", "lstm")
 MARKERS = {"rnn": "o", "lstm": "s", "naive": "^"}
+MOST_ABOVE = 3
+"""Entries of a legend that fit beside the title."""
 FAINT = 1e-12
 """A gradient that is gone has no place on a logarithmic axis."""
 
@@ -111,7 +113,7 @@ def draw_setting(figure: Figure, rows: Rows, key: str, words: str) -> None:
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     right.axhline(0, color=LIGHT["ink"], lw=1)
     left.set_ylabel("mean absolute error")
-    right.set_ylabel("more than at the first")
+    right.set_ylabel("growth since the first")
     _put_legend(figure, left)
 
 
@@ -156,4 +158,5 @@ def _mark_powers(ax: Axes, lags: Sequence[int]) -> None:
 
 def _put_legend(figure: Figure, ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=min(len(labels), 3))
+    place = "outside upper right" if len(labels) <= MOST_ABOVE else "outside lower center"
+    figure.legend(handles, labels, loc=place, ncols=len(labels))

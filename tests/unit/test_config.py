@@ -300,8 +300,8 @@ def test_a_wrong_setting_in_the_file_is_named(write: Write, text: str, words: st
         ),
         (
             "[forecasters]\nchampion = 'gru'\n",
-            "expected champion to be leader or one of the names, which are naive, seasonal_naive, linear, rnn, "
-            "lstm, blend, found 'gru'",
+            "expected champion to be leader or one of the names, which are naive, seasonal_naive, "
+            "linear, rnn, lstm, blend, found 'gru'",
         ),
         (
             "[forecasts]\nforecasters = ['gru']\n",
