@@ -25,7 +25,7 @@ def fresh() -> Irregular:
 
 
 def make_log(seed: int, rounds: int = 60) -> list[tuple[np.ndarray, np.ndarray, torch.Tensor, torch.Tensor]]:
-    """Per round: masked `[S]`, filled `[S]`, losses `[S, E, Q]` as whole numbers of 1 / UNIT, counted `[S, Q]`;
+    """Per round: masked `[S]`, filled `[S]`, losses `[S, E, Q]` in 1 / UNIT, counted `[S, Q]`;
     series k masks about k / S of its steps."""
     rng = np.random.default_rng(seed)
     log = []
