@@ -63,8 +63,12 @@ def test_many_at_once_are_those_read_one_by_one(
         with pytest.raises((IndexError, ValueError)):
             list(_read_all(batch, body))
         return
-    if not any(each.headers for each in expected):
-        assert list(_read_all(batch, body)) == expected
+    try:
+        found = list(_read_all(batch, body))
+    except (IndexError, ValueError):
+        assert damage  # then they are read one by one: some say that they have headers, if only -1 of them
+        return
+    assert found == expected
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
