@@ -72,6 +72,9 @@ class Comparison:
     def add(self, slots: Ints, cadence_ms: Ints) -> None:
         """New series, their slots and cadences; `fields` has been grown to hold them."""
         self.buckets.add(slots, cadence_ms)
+        room = int(slots.max(initial=-1)) + 1
+        if room > self.irregular.fields.capacity:  # where no bank keeps it with its other parts
+            self.irregular.fields.grow(room)
 
     def remove(self, slots: Ints) -> None:
         """Series that are gone: not waited for, not counted among the series won."""

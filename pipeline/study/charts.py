@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -158,6 +158,7 @@ def _mark_powers(ax: Axes, lags: Sequence[int]) -> None:
 
 def _put_legend(figure: Figure, ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
-    place: Literal["outside upper right", "outside lower center"]
-    place = "outside upper right" if len(labels) <= MOST_ABOVE else "outside lower center"
-    figure.legend(handles, labels, loc=place, ncols=len(labels))
+    if len(labels) <= MOST_ABOVE:
+        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+    else:
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
