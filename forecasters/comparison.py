@@ -72,9 +72,12 @@ class Comparison:
     def add(self, slots: Ints, cadence_ms: Ints) -> None:
         """New series, their slots and cadences; `fields` has been grown to hold them."""
         self.buckets.add(slots, cadence_ms)
-        room = int(slots.max(initial=-1)) + 1
-        if room > self.irregular.fields.capacity:  # where no bank keeps it with its other parts
-            self.irregular.fields.grow(room)
+        self._make_room(int(slots.max(initial=-1)) + 1)
+
+    def _make_room(self, num_slots: int) -> None:
+        """For shares of masked steps, where no bank keeps them with its other parts."""
+        if num_slots > self.irregular.fields.capacity:
+            self.irregular.fields.grow(num_slots)
 
     def remove(self, slots: Ints) -> None:
         """Series that are gone: not waited for, not counted among the series won."""
@@ -190,4 +193,5 @@ class Comparison:
         """Raises KeyError where something is missing, ValueError for other forecasters, pairs or steps."""
         self.standings.load(state)
         self.buckets.load(state)
+        self._make_room(state["cadence_ms"].numel())
         self.restarts = int(state["restarts"])
