@@ -127,9 +127,13 @@ class _Pupil:
         lesson = self.stream.draw(self.drill.chunk)
         options = RecurrentOptions()
         rate = options.early_rate if update <= EARLY_UPDATES else options.rate
-        state = torch.zeros(STREAMS, self.network.state_width)
+        state = torch.zeros(self.network.state_width, STREAMS)
+        x_KFR, target_K1R, weight_K1R = (
+            column.transpose(1, 2).contiguous()
+            for column in (lesson.x_KRF, lesson.target_KR1, lesson.weight_KR1)
+        )
         started = time.perf_counter()
-        loss = self.network.accumulate(lesson.x_KRF, state, lesson.target_KR1, lesson.weight_KR1, HUBER_DELTA)
+        loss = self.network.accumulate(x_KFR, state, target_K1R, weight_K1R, HUBER_DELTA)
         self.norms.append(float(torch.linalg.vector_norm(self.network.gradient)))
         self.adam.apply(self.network.gradient, loss, rate)
         self.network.refresh()
@@ -148,11 +152,11 @@ class _Pupil:
         return right / asked
 
     def _answer(self, x_KRF: Tensor, target_KR1: Tensor, weight_KR1: Tensor) -> tuple[float, int]:
-        h = x_KRF
+        h_KDR = x_KRF.transpose(1, 2).contiguous()
         for layer in self.network.layers:
-            h, _ = layer.forward(h, torch.zeros(STREAMS, layer.state_width))
+            h_KDR, _ = layer.forward(h_KDR, torch.zeros(layer.state_width, STREAMS))
         asked, head = weight_KR1[:, :, 0] > 0, self.network.head
-        said = h[asked] @ head["wo"] + x_KRF[asked] @ head["skip"] + head["bo"]
+        said = h_KDR.transpose(1, 2)[asked] @ head["wo"] + x_KRF[asked] @ head["skip"] + head["bo"]
         return self.stream.score(said, target_KR1[asked])
 
     def reach(self) -> Any:

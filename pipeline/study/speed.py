@@ -28,10 +28,10 @@ def measure_speed(net: str, *, repeats: int, seed: int = 0) -> list[dict[str, An
     rows = []
     for series in ROWS:
         chunk = READINGS // series
-        x = torch.randn(chunk, series, NUM_INPUTS, generator=generator)
-        target = torch.randn(chunk, series, HORIZON, generator=generator)
+        x = torch.randn(chunk, NUM_INPUTS, series, generator=generator)
+        target = torch.randn(chunk, HORIZON, series, generator=generator)
         weight = torch.full_like(target, 1.0 / target.numel())
-        state = torch.zeros(series, network.state_width)
+        state = torch.zeros(network.state_width, series)
         seconds = []
         for _ in range(repeats + 1):
             started = time.perf_counter()

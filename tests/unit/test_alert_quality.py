@@ -112,7 +112,7 @@ def test_a_champion_that_does_not_run_is_one_clear_error(folder: Path) -> None:
     given = ["backtest", str(folder / "one.csv"), "--forecasters", "naive", "--champion", "lstm"]
     result = CliRunner().invoke(main, given)
     assert result.exit_code == 2
-    assert "--champion: expected one of naive, found 'lstm'" in result.output
+    assert "--champion: expected leader or one of naive, found 'lstm'" in result.output
 
 
 def test_a_folder_without_files_is_one_clear_error(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_options_out_of_range_are_refused(wrong: dict[str, float], said: str) ->
 
 
 def test_a_champion_that_does_not_run_is_refused() -> None:
-    with pytest.raises(ValueError, match="champion: expected one of naive, got 'lstm'"):
+    with pytest.raises(ValueError, match="champion: expected leader or one of naive, got 'lstm'"):
         build(("naive",), device="cpu", alerts=AlertOptions(champion="lstm"))
 
 
