@@ -10,33 +10,35 @@ that what a series gets depends on the log alone: every reading before the tick 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from forecasters.anomaly import Alarms, AlertOptions, Anomaly
+from forecasters.anomaly import AlertOptions, Anomaly
 from forecasters.blend import Blend
 from forecasters.champion import LEADER, Champion
+from forecasters.checks import check_filled, check_readings
 from forecasters.chunks import Chunks
 from forecasters.comparison import Comparison, pairs_of_interest
 from forecasters.costs import Work
 from forecasters.episodes import Episodes, Standing
 from forecasters.fields import Fields
 from forecasters.intervals import Intervals
+from forecasters.journal import Journal
 from forecasters.memory import Memory, Wave
 from forecasters.migration import Migration
 from forecasters.pending import Pending
 from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
-from forecasters.registry import BLEND, BUILDERS, NAMES, Context
+from forecasters.registry import BLEND, BUILDERS, Context
+from forecasters.result import Result, by_row, join
 from forecasters.rows import Rows, padded
 from forecasters.signatures import describe
+from forecasters.slots import Slots
 from forecasters.steps import Interpolation, scored_steps
 from forecasters.thinning import Thinning
 from forecasters.timetable import SETTLED, Timetable
@@ -48,114 +50,16 @@ MAX_TICK = 1024
 FIRST_CAPACITY = 64
 GROWTH = 8
 """Room grows by an eighth: doubled, 10 000 series would take the memory of 16 384."""
-LARGEST_VALUE = 1e37
-"""Largest value taken: differences of two such still fit float32."""
 IN_STEP = 0.75
 """Share of the live series that must have been read at the same times to count as in step."""
 MOST_FILLED = 1 << 14
 """Steps without a reading that are taken at once, of all series together: some 30 MB while they are."""
 COMPARISON, ALERTS = "comparison", "alerts"
 """Parts other than forecasters whose time is told."""
-FREE = "\0free/"
-"""Begins what stands in `Bank.ids` for a slot without a series; the slot's number follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one wave brought, rows as given. E in the order of `Bank.names`.
-
-    mean, half `[N, E, H]`: forecasts issued now as departures from `base`, in units of the series (float32);
-    base `[N]`: the last value (float64). error `[N, E, Q]`: value less forecast, for the forecasts whose
-    target was this reading, in units of the scale at issue; scored `[N, Q]` says where there was one.
-    due_half `[N, E, Q]` is the half-width of those; scale, naive_error `[N]`: of the series now, its
-    long-running scale and its mean one-step change (floored), in its own units.
-    replaced `[E]`: forecasts that were not believable and were replaced by naive. alarms: None where the bank
-    was built without alerts; champion `[N]`, whom each series follows from now on, likewise.
-    """
-
-    base: Tensor
-    departure: Tensor
-    half: Tensor
-    error: Tensor
-    missed: Tensor
-    scored: Tensor
-    due_half: Tensor
-    scale: Tensor
-    naive_error: Tensor
-    replaced: Tensor
-    alarms: Alarms | None = None
-    champion: Tensor | None = None
-
-    @property
-    def mean(self) -> Tensor:
-        """`[N, E, H]` float64, in the series' own units."""
-        return self.base[:, None, None] + self.departure
-
-    @property
-    def lower(self) -> Tensor:
-        return self.base[:, None, None] + (self.departure - self.half)
-
-    @property
-    def upper(self) -> Tensor:
-        return self.base[:, None, None] + (self.departure + self.half)
-
-
-def _joined(results: Sequence[Result]) -> Result:
-    if len(results) == 1:
-        return results[0]
-    columns = (
-        "base", "departure", "half", "error", "missed", "scored", "due_half", "scale", "naive_error"
-    )  # fmt: skip
-    parts = {c: torch.cat([getattr(r, c) for r in results]) for c in columns}
-    alarms = [r.alarms for r in results if r.alarms is not None]
-    return Result(
-        **parts,
-        replaced=torch.stack([r.replaced for r in results]).sum(0),
-        alarms=Alarms.join(alarms) if alarms else None,
-        champion=torch.cat([r.champion for r in results if r.champion is not None]) if alarms else None,
-    )
-
-
-@dataclass(slots=True)
-class Journal:
-    """What arrived since the last tick, for sums over the shard, made at the tick in series order."""
-
-    slots: list[np.ndarray] = field(default_factory=list)
-    steps: list[np.ndarray] = field(default_factory=list)
-    said: list[Tensor] = field(default_factory=list)
-    happened: list[Tensor] = field(default_factory=list)
-    valid: list[Tensor] = field(default_factory=list)
-
-    def keep(self, slots: np.ndarray) -> None:
-        """Drop what other slots than these brought."""
-        kept = [np.isin(column, slots) for column in self.slots]
-        if not any(k.any() for k in kept):
-            self.clear()
-            return
-        rows = [torch.from_numpy(k).to(column.device) for k, column in zip(kept, self.valid, strict=True)]
-        self.slots = [column[k] for column, k in zip(self.slots, kept, strict=True)]
-        self.steps = [column[k] for column, k in zip(self.steps, kept, strict=True)]
-        self.said = [column[k] for column, k in zip(self.said, rows, strict=True)]
-        self.happened = [column[k] for column, k in zip(self.happened, rows, strict=True)]
-        self.valid = [column[k] for column, k in zip(self.valid, rows, strict=True)]
-
-    def joined(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, Tensor, Tensor, Tensor]:
-        """The columns sorted by the keys of their series (`order` by slot) and by step, whatever the cut."""
-        slots, steps = np.concatenate(self.slots), np.concatenate(self.steps)
-        by_series = np.lexsort((steps, order[slots]))
-        rows = torch.from_numpy(by_series).to(self.valid[0].device)
-        said, happened, valid = (torch.cat(c)[rows] for c in (self.said, self.happened, self.valid))
-        return slots[by_series], steps[by_series], said, happened, valid
-
-    def clear(self) -> None:
-        for column in (self.slots, self.steps, self.said, self.happened, self.valid):
-            column.clear()
-
-
-def _by_row(columns: Tensor, num: int) -> Tensor:
-    """`[…, R]` to `[N, …]`, as a view."""
-    rows = columns.narrow(-1, 0, num)
-    return rows.permute(-1, *range(columns.dim() - 1))
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 class Bank:
@@ -215,11 +119,7 @@ class Bank:
         self._seconds = dict.fromkeys((*self.names, COMPARISON, ALERTS), 0.0)
         self.work = Work()
 
-        self.ids: list[str] = []
-        self._slot_of: dict[str, int] = {}
-        self._free: list[int] = []
-        self._order = np.zeros(0, np.uint64)
-        self._mark = np.zeros(0, np.int64)  # scratch
+        self.slots = Slots()
         self._live = 0
         self._quota = 1
         self._since_tick = 0
@@ -247,6 +147,11 @@ class Bank:
         return parts
 
     @property
+    def ids(self) -> list[str]:
+        """Series by slot."""
+        return self.slots.ids
+
+    @property
     def capacity(self) -> int:
         return self.memory.core.capacity
 
@@ -262,30 +167,19 @@ class Bank:
 
         Raises ValueError for an id that is there already or twice in `ids`, and for a cadence below 1 ms.
         """
-        for series in ids:
-            if series in self._slot_of:
-                raise ValueError(f"series {series!r}: expected a new id, but it has a slot already")
-        if len(set(ids)) != len(ids):
-            raise ValueError("expected every new id once, but one was given twice")
+        slots = self.slots.find_room(ids)
         cadence = np.broadcast_to(np.asarray(cadence_ms, np.int64), (len(ids),)).copy()
         season = np.broadcast_to(np.asarray(season_ms, np.int64), (len(ids),)).copy()
         if (cadence < 1).any() or (season < 0).any():
             raise ValueError(
                 f"cadence_ms: expected at least 1, got {cadence.min(initial=1)}; season_ms at least 0"
             )
-        free, more = self._free[: len(ids)], max(len(ids) - len(self._free), 0)
-        slots = np.array([*free, *range(len(self.ids), len(self.ids) + more)], np.int64)
         if slots.size and slots[-1] >= self.capacity:
             more_room = max(self.capacity // GROWTH, FIRST_CAPACITY)
             self._grow(max(self.capacity + more_room, int(slots[-1]) + 1))
-        self._free = self._free[len(free) :]
-        self.ids += [""] * more
-        for slot, series in zip(slots, ids, strict=True):
-            self.ids[slot] = series
-            self._slot_of[series] = int(slot)
-            digest = hashlib.blake2b(series.encode(), digest_size=8).digest()
-            self._order[slot] = int.from_bytes(digest, "big")
-            self.chunks.add(int(slot), series)
+        self.slots.enter(slots, ids)
+        for slot, series in zip(slots.tolist(), ids, strict=True):
+            self.chunks.add(slot, series)
         self._clear(slots)  # padding may have been written there
         self.timetable.declare(slots, cadence, season)
         if self.comparison:
@@ -299,17 +193,14 @@ class Bank:
 
         Raises ValueError for a slot without a series.
         """
-        slots = np.unique(self._checked_slots(slots))
+        slots = np.unique(self.slots.checked(slots))
         self._live -= int((self.timetable["step"][slots] >= 0).sum())
         self._clear(slots)
         self.chunks.trained[slots] = -1
         if self.comparison:
             self.comparison.remove(slots)
-        for slot in slots.tolist():
-            del self._slot_of[self.ids[slot]]
-            self.ids[slot] = f"{FREE}{slot}"
-        self._free = sorted([*self._free, *slots.tolist()])
-        self._journal.keep(np.array(list(self._slot_of.values()), np.int64))
+        self.slots.leave(slots)
+        self._journal.keep(self.slots.taken)
 
     def _clear(self, slots: np.ndarray) -> None:
         """A fresh start for these slots."""
@@ -320,17 +211,14 @@ class Bank:
             model.reset(rows)
 
     def _grow(self, capacity: int) -> None:
-        old = self.capacity
         for part in self._parts().values():
             part.grow(capacity)
         self.chunks.grow(capacity)
-        more = capacity - old
-        self._order = np.concatenate([self._order, np.zeros(more, np.uint64)])
-        self._mark = np.zeros(capacity, np.int64)
+        self.slots.grow(capacity)
 
     def restart(self, slots: np.ndarray) -> None:
         """After a long gap: pending forecasts of these series are dropped, recurrent states made anew."""
-        slots = np.unique(self._checked_slots(slots))
+        slots = np.unique(self.slots.checked(slots))
         steps = self.timetable["step"]
         slots = slots[steps[slots] >= 0]
         self.timetable["restart"][slots] = np.maximum(steps[slots] + 1, SETTLED)
@@ -375,8 +263,10 @@ class Bank:
         between any two of them.
         Raises ValueError for anything else, before any state has changed.
         """
-        slots, times, values, mask = self._checked(slots, event_time_ms, values, mask)
-        filled = self._checked_filled(slots, times, filled)
+        slots, times, values, mask = check_readings(
+            self.slots, self.timetable, slots, event_time_ms, values, mask
+        )
+        filled = check_filled(self.slots, self.timetable, slots, times, filled)
         results = []
         start = 0
         while start < slots.size:
@@ -394,74 +284,7 @@ class Bank:
             start = stop
         if not results:
             raise ValueError("slots: expected at least one row, got none")
-        return _joined(results)
-
-    def _checked_slots(self, slots: np.ndarray) -> np.ndarray:
-        slots = np.asarray(slots, np.int64)
-        if slots.ndim != 1 or (slots.size and (slots.min() < 0 or slots.max() >= len(self.ids))):
-            raise ValueError(f"slots: expected one dimension of 0 … {len(self.ids) - 1}, got {slots!r:.100}")
-        if self._free and np.isin(slots, self._free).any():
-            raise ValueError(f"slots: expected slots of series, got {slots!r:.100}, where one was removed")
-        return slots
-
-    def _checked(
-        self, slots: np.ndarray, event_time_ms: np.ndarray, values: np.ndarray, mask: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        slots = self._checked_slots(slots)
-        times = np.asarray(event_time_ms, np.int64)
-        values = np.array(values, np.float64)  # a copy: the caller's stays as it is
-        mask = np.zeros(slots.shape, bool) if mask is None else np.array(mask, bool)
-        if not (slots.shape == times.shape == values.shape == mask.shape):
-            raise ValueError(
-                f"expected slots, times, values and mask of one length, got {slots.shape}, {times.shape}, "
-                f"{values.shape}, {mask.shape}"
-            )
-        if slots.size > 1 and (slots[1:] - slots[:-1]).min() < 1:
-            row = np.arange(slots.size)
-            self._mark[slots] = row
-            if (self._mark[slots] != row).any():
-                raise ValueError(
-                    "slots: expected each series at most once in a wave; split the readings first"
-                )
-        usable = np.abs(values) <= LARGEST_VALUE  # False for NaN
-        if not usable.all():
-            bad = ~np.isfinite(values) & ~mask
-            if bad.any():
-                at = int(np.argmax(bad))
-                raise ValueError(
-                    f"values[{at}] of series {self.ids[slots[at]]!r}: expected a finite number or a masked "
-                    f"step, got {values[at]}"
-                )
-            mask |= ~usable
-        last = self.timetable["last_time_ms"][slots]
-        late = times <= last
-        if late.any():
-            at = int(np.argmax(late))
-            raise ValueError(
-                f"event_time_ms[{at}] of series {self.ids[slots[at]]!r}: expected a time after "
-                f"{last[at]}, got {times[at]}"
-            )
-        values[mask] = 0.0
-        return slots, times, values, mask
-
-    def _checked_filled(self, slots: np.ndarray, times: np.ndarray, filled: np.ndarray | None) -> np.ndarray:
-        filled = np.zeros_like(slots) if filled is None else np.asarray(filled, np.int64)
-        if filled.shape != slots.shape or (filled < 0).any():
-            raise ValueError(
-                f"filled: expected {slots.size} whole numbers of at least 0, got {filled!r:.100}"
-            )
-        if not filled.any():
-            return filled
-        last, cadence_ms = self.timetable["last_time_ms"][slots], self.timetable["cadence_ms"][slots]
-        known = self.timetable["step"][slots] >= 0
-        bad = (filled > 0) & (~known | (np.where(known, last, 0) + filled * cadence_ms >= times))
-        if bad.any():
-            at = int(np.argmax(bad))
-            raise ValueError(
-                f"filled[{at}] of series {self.ids[slots[at]]!r}: expected a time for each of {filled[at]} "
-                f"steps between its last one and {times[at]}"
-            )
-        return filled
+        return join(results)
 
     def _pass_over(self, slots: np.ndarray, filled: np.ndarray) -> None:
         """Steps without a reading, of all these series at once: only what remembers them changes."""
@@ -492,7 +315,7 @@ class Bank:
         error, missed, valid, due_half = self._score(wave, places)
         started = time.perf_counter()
         if self.comparison:
-            self.comparison.observe(slots, times, _by_row(error, num), _by_row(valid, num))
+            self.comparison.observe(slots, times, by_row(error, num), by_row(valid, num))
         compared = time.perf_counter()
         alarms = self.anomaly.observe(wave, times, values, error, due_half, valid) if self.anomaly else None
         if self.anomaly and self.comparison:
@@ -507,12 +330,12 @@ class Bank:
         self.work.forecast(num)
         return Result(
             base=wave.base[:num],
-            departure=_by_row(departure * wave.scale, num),
-            half=_by_row(half * wave.scale, num),
-            error=_by_row(error, num),
-            missed=_by_row(missed, num),
-            scored=_by_row(valid, num),
-            due_half=_by_row(due_half, num),
+            departure=by_row(departure * wave.scale, num),
+            half=by_row(half * wave.scale, num),
+            error=by_row(error, num),
+            missed=by_row(missed, num),
+            scored=by_row(valid, num),
+            due_half=by_row(due_half, num),
             scale=wave.scale[:num],
             naive_error=wave.naive_error[:num],
             replaced=replaced,
@@ -537,12 +360,8 @@ class Bank:
         if self.blend:
             experts = said.index_select(0, self._expert_at)
             self.blend.learn(rows, torch.cat([experts, said[num + nets :]]), dep, valid, all_valid=all_valid)
-            journal = self._journal
-            journal.slots.append(rows.slots)
-            journal.steps.append(wave.arrival.step)
-            journal.said.append(_by_row(experts, rows.num))
-            journal.happened.append(_by_row(dep, rows.num))
-            journal.valid.append(_by_row(valid, rows.num))
+            said, happened, counts = (by_row(column, rows.num) for column in (experts, dep, valid))
+            self._journal.enter(rows.slots, wave.arrival.step, said, happened, counts)
         return error, missed, valid, half
 
     def forecast(self, wave: Wave) -> tuple[dict[str, Tensor], Tensor]:
@@ -598,18 +417,17 @@ class Bank:
 
     def _tick(self) -> None:
         """The one moment at which shared weights and shard-wide sums change."""
-        if self.blend and self._journal.slots:
+        if self.blend and self._journal:
             started = time.perf_counter()
-            journal = self._journal
-            _, _, said, happened, valid = journal.joined(self._order)
+            _, _, said, happened, valid = self._journal.joined(self.slots.order)
             self.blend.learn_stack(said, happened, valid)
-            journal.clear()
+            self._journal.clear()
             self._seconds[BLEND] += time.perf_counter() - started
         if self.nets:
             steps, restarts = self.timetable["step"], np.maximum(self.timetable["restart"], self.chunks.since)
             # not those without a reading yet: they are added at no certain place of the log
             live = np.flatnonzero(steps[: len(self.ids)] >= 0)
-            due = self.chunks.due(live, steps[live], self._order)
+            due = self.chunks.due(live, steps[live], self.slots.order)
             if self.thinning is not None:
                 waited = self.chunks.newest(due, steps[due]) - self.chunks.trained[due]
                 due = self.thinning.choose(due, waited)
@@ -754,12 +572,7 @@ class Bank:
         state["bank.ids"] = torch.from_numpy(np.frombuffer(json.dumps(self.ids).encode(), np.uint8).copy())
         state["bank.generator"] = self._generator.get_state()
         state["bank.counts"] = torch.tensor([self._live, self._quota, self._since_tick, self.ticks])
-        if self._journal.slots:
-            slots, steps, *rest = self._journal.joined(self._order)
-            state["journal.slots"], state["journal.steps"] = torch.from_numpy(slots), torch.from_numpy(steps)
-            for name, column in zip(("said", "happened", "valid"), rest, strict=True):
-                state[f"journal.{name}"] = column.cpu()
-        return state
+        return state | self._journal.save(self.slots.order)
 
     def signatures(self) -> dict[str, str]:
         """What each component of the state depends on; to be kept beside it and given to `load`."""
@@ -796,87 +609,20 @@ class Bank:
         for prefix, part in self._parts().items():
             part.load(prefix, state, n)
         for name in self.names:
-            prefix = f"shared.{name}."
-            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            own = _below(f"shared.{name}.", state)
             if name in self.models:
                 self.models[name].load(own)
             elif self.blend:
                 self.blend.load(own)
         self.chunks.load(state, n)
         if self.comparison:
-            prefix = "comparison."
-            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            self.comparison.load(own)
-            prefix = "irregular."
-            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            self.comparison.irregular.load(own)
+            self.comparison.load(_below("comparison.", state))
+            self.comparison.irregular.load(_below("irregular.", state))
         if self.anomaly:
-            prefix = "alerts."
-            self.anomaly.load({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+            self.anomaly.load(_below("alerts.", state))
         if self.thinning is not None:
             self.thinning.load(state)
         self._generator.set_state(state["bank.generator"])
         self._live, self._quota, self._since_tick, self.ticks = (int(v) for v in state["bank.counts"])
-        self._journal.clear()
-        if "journal.slots" in state:
-            self._journal.slots.append(state["journal.slots"].numpy().copy())
-            self._journal.steps.append(state["journal.steps"].numpy().copy())
-            for name in ("said", "happened", "valid"):
-                getattr(self._journal, name).append(state[f"journal.{name}"].to(self.device))
-        self._free = [slot for slot, series in enumerate(self.ids) if series.startswith(FREE)]
-        for slot in self._free:
-            del self._slot_of[self.ids[slot]]
-
-
-def build(
-    names: Sequence[str],
-    *,
-    horizon: int = 24,
-    seed: int = 0,
-    device: str | torch.device = "auto",
-    coverage: float = 0.9,
-    chunk: int = 16,
-    replay: int = 48,
-    pool: int = 512,
-    max_rate: float | None = None,
-    alerts: AlertOptions | None = None,
-    **recurrent: float,
-) -> Bank:
-    """A bank of the named forecasters. `recurrent`: the fields of `RecurrentOptions`.
-
-    max_rate: readings a second of the shard clock that the networks learn at most, see `thinning`; None: all.
-    alerts: how readings are judged; None: they are not.
-    `blend` blends the other names. device "auto" is the GPU where there is one.
-    Raises ValueError for an unknown or repeated name and for an option out of its range.
-    """
-    unknown = [n for n in names if n not in NAMES]
-    if unknown or not names or len(set(names)) != len(names):
-        raise ValueError(
-            f"forecasters: expected each at most once of {', '.join(NAMES)}, got {', '.join(names)}"
-        )
-    if list(names) == [BLEND]:
-        raise ValueError("forecasters: blend needs at least one other forecaster to blend")
-    if chunk < 1 or replay < 0 or pool < 1:
-        raise ValueError(
-            f"expected chunk and pool of at least 1 and replay of at least 0, got {chunk}, {pool}, {replay}"
-        )
-    fields = RecurrentOptions.__dataclass_fields__
-    wrong = [k for k in recurrent if k not in fields]
-    if wrong:
-        raise ValueError(f"option {wrong[0]}: expected one of {', '.join(fields)}")
-    whole = {k: int(v) if k in ("hidden", "layers") else float(v) for k, v in recurrent.items()}
-    if str(device) == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Bank(
-        names,
-        horizon=horizon,
-        seed=seed,
-        device=torch.device(device),
-        coverage=coverage,
-        chunk=chunk,
-        replay=replay,
-        pool=pool,
-        recurrent=RecurrentOptions(**whole),  # type: ignore[arg-type]
-        alerts=alerts,
-        max_rate=max_rate,
-    )
+        self._journal.load(state, self.device)
+        self.slots.free_unused()

@@ -67,12 +67,14 @@ class EvaluatedBank(Bank[Result], Protocol):
     """What a backtest needs of a bank beyond what the engine needs."""
 
     names: tuple[str, ...]
-    ids: list[str]  # by slot
     nets: list[str]
     models: dict[str, Any]
     scored: tuple[int, ...]
     device: torch.device
     comparison: Comparison | None
+
+    @property
+    def ids(self) -> list[str]: ...  # by slot
 
     def parameters(self, name: str) -> int: ...
     def seconds(self, name: str) -> float: ...

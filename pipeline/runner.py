@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 
+from pipeline.batches import join_by_message, split
 from pipeline.engine.observer import Observer
 from pipeline.engine.settings import Settings
 from pipeline.holdings import Holding, Refused
@@ -369,34 +370,3 @@ class Runner:
         self._send_alerts(holding.partition, holding.shard.declare(settings))
         self._tell_freed(holding)
         holding.writing = self._keeper.begin(holding)
-
-
-def split(messages: Messages, size: int) -> tuple[Messages, Messages]:
-    """The first `size` messages, and the others."""
-    first, others = (
-        Messages(
-            topic=messages.topic,
-            partition=messages.partition,
-            offset=messages.offset[part],
-            timestamp_ms=messages.timestamp_ms[part],
-            key=messages.key[part],
-            value=messages.value[part],
-            headers=messages.headers[part],
-        )
-        for part in (slice(0, size), slice(size, None))
-    )
-    return first, others
-
-
-def join_by_message(rejected: Sequence[Rejected]) -> list[Rejected]:
-    """One for each message: what could not be decoded of it, and what could not be placed."""
-    joined: dict[int, Rejected] = {}
-    for each in rejected:
-        if (other := joined.get(each.message)) is not None:
-            each = Rejected(
-                message=each.message,
-                reasons=(*other.reasons, *each.reasons),
-                indices=(*other.indices, *each.indices),
-            )
-        joined[each.message] = each
-    return [joined[message] for message in sorted(joined)]

@@ -53,10 +53,12 @@ class RecordedBank(Protocol):
     """What a recorder needs of a bank."""
 
     names: tuple[str, ...]
-    ids: list[str]
     nets: list[str]
     models: dict[str, Any]
     scored: tuple[int, ...]
+
+    @property
+    def ids(self) -> list[str]: ...
 
 
 class Recorder:

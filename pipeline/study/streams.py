@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from forecasters.bank import Bank
+from forecasters import Bank
 from forecasters.verdict import Evidence
 from pipeline.backtest import BacktestOptions, build_bank, run_backtest
 from pipeline.engine.intake import IntakeOptions

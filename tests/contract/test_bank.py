@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from forecasters import Bank, Result, build
 from forecasters.anomaly import Alarms, AlertOptions
-from forecasters.bank import Bank, Result, build
 from forecasters.memory import Wave
 from forecasters.network import Network
 from forecasters.registry import BLEND, NAMES

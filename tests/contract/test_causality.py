@@ -7,9 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from forecasters import bank as bank_module
-from forecasters import registry
-from forecasters.bank import build
+from forecasters import build, factory, registry
 from forecasters.fields import Fields
 from forecasters.forecaster import Forecaster
 from forecasters.memory import Wave
@@ -94,5 +92,5 @@ def test_no_forecast_depends_on_what_comes_later(name: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_a_forecaster_that_peeks_is_caught(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.BUILDERS, "leaky", lambda c: Leaky(c.memory.horizon, c.device))
-    monkeypatch.setattr(bank_module, "NAMES", (*registry.NAMES, "leaky"))
+    monkeypatch.setattr(factory, "NAMES", (*registry.NAMES, "leaky"))
     assert leaks(name, seed)

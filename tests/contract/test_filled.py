@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from forecasters.bank import Bank, build
+from forecasters import Bank, build
 from forecasters.registry import NAMES
 
 SERIES = 70  # more than a tile

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from forecasters import Bank, build
-from forecasters.bank import Result
+from forecasters import Bank, Result, build
 
 NAMES = ("naive", "seasonal_naive", "linear", "rnn", "lstm", "gru", "blend")
 MINUTE_MS = 60_000

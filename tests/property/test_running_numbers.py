@@ -12,8 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasters import blend, nearest, scaling, season
-from forecasters.bank import build
+from forecasters import blend, build, nearest, scaling, season
 from forecasters.blend import Blend
 from forecasters.fields import Block, Fields
 from forecasters.intervals import Intervals

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasters.bank import Bank, Result, build
+from forecasters import Bank, Result, build
 from pipeline.engine.options import IntakeOptions, LifeOptions, SensorAlertOptions, ShardOptions
 from pipeline.engine.settings import SeriesSettings
 from pipeline.engine.shard import Shard

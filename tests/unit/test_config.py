@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from forecasters import NAMES
-from forecasters.bank import build
+from forecasters import NAMES, build
 from forecasters.recurrent import RecurrentOptions
 from pipeline.backtest import DEFAULT_COVERAGE, DEFAULT_FORECASTERS, DEFAULT_HORIZON
 from pipeline.config import Config, ConfigError, load_config, resolve_config, suggest

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forecasters.bank import Bank, build
+from forecasters import Bank, build
 from pipeline.engine.options import IntakeOptions, LifeOptions, SensorAlertOptions, ShardOptions
 from pipeline.engine.settings import SeriesSettings, Settings
 from pipeline.engine.shard import Outcome, Shard

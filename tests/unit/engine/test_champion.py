@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
+from forecasters import build
 from forecasters.anomaly import AlertOptions
-from forecasters.bank import build
 from forecasters.champion import LEADER
 from pipeline.config import ConfigError, load_config
 from pipeline.engine.options import IntakeOptions, LifeOptions, ShardOptions

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from forecasters import build
 from forecasters.anomaly import AlertOptions
-from forecasters.bank import build
 from pipeline.engine.options import IntakeOptions, LifeOptions, ShardOptions
 from pipeline.engine.settings import SeriesSettings
 from pipeline.engine.shard import Shard

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from forecasters import Bank, build
 from forecasters.anomaly import Alarms, AlertOptions, join_surprises
-from forecasters.bank import Bank, build
 from forecasters.budget import Budget, Cut
 from forecasters.episodes import BEGINS, RECOVERS, SHIFTS, STICKS
 from forecasters.ranks import ABOVE, ERROR, REFRESH, TOTAL, UNIT, Ranks, Sides

@@ -1,0 +1,83 @@
+"""Readings as a bank takes them: checked before any state changes, so that a bad wave leaves none behind.
+
+Letters: N rows as given.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasters.slots import Slots
+from forecasters.timetable import Timetable
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+LARGEST_VALUE = 1e37
+"""Largest value taken: differences of two such still fit float32."""
+
+
+def check_readings(
+    table: Slots,
+    timetable: Timetable,
+    slots: npt.ArrayLike,
+    event_time_ms: npt.ArrayLike,
+    values: npt.ArrayLike,
+    mask: npt.ArrayLike | None,
+) -> tuple[Ints, Ints, Floats, Bools]:
+    """The columns `[N]` in their types, copied where they change: values are 0 where masked, and those beyond
+    `LARGEST_VALUE` are masked. Raises ValueError as `Bank.step` says."""
+    rows = table.checked(slots)
+    times = np.asarray(event_time_ms, np.int64)
+    taken = np.array(values, np.float64)  # a copy: the caller's stays as it is
+    masked = np.zeros(rows.shape, bool) if mask is None else np.array(mask, bool)
+    if not (rows.shape == times.shape == taken.shape == masked.shape):
+        raise ValueError(
+            f"expected slots, times, values and mask of one length, got {rows.shape}, {times.shape}, "
+            f"{taken.shape}, {masked.shape}"
+        )
+    if not table.are_unique(rows):
+        raise ValueError("slots: expected each series at most once in a wave; split the readings first")
+    usable = np.abs(taken) <= LARGEST_VALUE  # False for NaN
+    if not usable.all():
+        bad = ~np.isfinite(taken) & ~masked
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise ValueError(
+                f"values[{at}] of series {table.ids[rows[at]]!r}: expected a finite number or a masked "
+                f"step, got {taken[at]}"
+            )
+        masked |= ~usable
+    last = timetable["last_time_ms"][rows]
+    late = times <= last
+    if late.any():
+        at = int(np.argmax(late))
+        raise ValueError(
+            f"event_time_ms[{at}] of series {table.ids[rows[at]]!r}: expected a time after "
+            f"{last[at]}, got {times[at]}"
+        )
+    taken[masked] = 0.0
+    return rows, times, taken, masked
+
+
+def check_filled(
+    table: Slots, timetable: Timetable, slots: Ints, times: Ints, filled: npt.ArrayLike | None
+) -> Ints:
+    """Steps without a reading before each of these `[N]`. Raises ValueError where they find no time."""
+    steps = np.zeros_like(slots) if filled is None else np.asarray(filled, np.int64)
+    if steps.shape != slots.shape or (steps < 0).any():
+        raise ValueError(f"filled: expected {slots.size} whole numbers of at least 0, got {steps!r:.100}")
+    if not steps.any():
+        return steps
+    last, cadence_ms = timetable["last_time_ms"][slots], timetable["cadence_ms"][slots]
+    known = timetable["step"][slots] >= 0
+    bad = (steps > 0) & (~known | (np.where(known, last, 0) + steps * cadence_ms >= times))
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ValueError(
+            f"filled[{at}] of series {table.ids[slots[at]]!r}: expected a time for each of {steps[at]} "
+            f"steps between its last one and {times[at]}"
+        )
+    return steps

@@ -1,0 +1,78 @@
+"""What a wave brought.
+
+Letters: N rows as given, R rows of a wave (padded), E forecasters, H horizon, Q scored steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from forecasters.anomaly import Alarms
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one wave brought, rows as given. E in the order of `Bank.names`.
+
+    mean, half `[N, E, H]`: forecasts issued now as departures from `base`, in units of the series (float32);
+    base `[N]`: the last value (float64). error `[N, E, Q]`: value less forecast, for the forecasts whose
+    target was this reading, in units of the scale at issue; scored `[N, Q]` says where there was one.
+    due_half `[N, E, Q]` is the half-width of those; scale, naive_error `[N]`: of the series now, its
+    long-running scale and its mean one-step change (floored), in its own units.
+    replaced `[E]`: forecasts that were not believable and were replaced by naive. alarms: None where the bank
+    was built without alerts; champion `[N]`, whom each series follows from now on, likewise.
+    """
+
+    base: Tensor
+    departure: Tensor
+    half: Tensor
+    error: Tensor
+    missed: Tensor
+    scored: Tensor
+    due_half: Tensor
+    scale: Tensor
+    naive_error: Tensor
+    replaced: Tensor
+    alarms: Alarms | None = None
+    champion: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """`[N, E, H]` float64, in the series' own units."""
+        return self.base[:, None, None] + self.departure
+
+    @property
+    def lower(self) -> Tensor:
+        return self.base[:, None, None] + (self.departure - self.half)
+
+    @property
+    def upper(self) -> Tensor:
+        return self.base[:, None, None] + (self.departure + self.half)
+
+
+def join(results: Sequence[Result]) -> Result:
+    """One result of the rows of all, in their order."""
+    if len(results) == 1:
+        return results[0]
+    columns = (
+        "base", "departure", "half", "error", "missed", "scored", "due_half", "scale", "naive_error"
+    )  # fmt: skip
+    parts = {c: torch.cat([getattr(r, c) for r in results]) for c in columns}
+    alarms = [r.alarms for r in results if r.alarms is not None]
+    return Result(
+        **parts,
+        replaced=torch.stack([r.replaced for r in results]).sum(0),
+        alarms=Alarms.join(alarms) if alarms else None,
+        champion=torch.cat([r.champion for r in results if r.champion is not None]) if alarms else None,
+    )
+
+
+def by_row(columns: Tensor, num: int) -> Tensor:
+    """`[…, R]` to `[N, …]`, as a view."""
+    rows = columns.narrow(-1, 0, num)
+    return rows.permute(-1, *range(columns.dim() - 1))

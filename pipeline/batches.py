@@ -1,0 +1,38 @@
+"""Messages cut where a turn ends, and what was rejected of them put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.records import Messages, Rejected
+
+
+def split(messages: Messages, size: int) -> tuple[Messages, Messages]:
+    """The first `size` messages, and the others."""
+    first, others = (
+        Messages(
+            topic=messages.topic,
+            partition=messages.partition,
+            offset=messages.offset[part],
+            timestamp_ms=messages.timestamp_ms[part],
+            key=messages.key[part],
+            value=messages.value[part],
+            headers=messages.headers[part],
+        )
+        for part in (slice(0, size), slice(size, None))
+    )
+    return first, others
+
+
+def join_by_message(rejected: Sequence[Rejected]) -> list[Rejected]:
+    """One for each message: what could not be decoded of it, and what could not be placed."""
+    joined: dict[int, Rejected] = {}
+    for each in rejected:
+        if (other := joined.get(each.message)) is not None:
+            each = Rejected(
+                message=each.message,
+                reasons=(*other.reasons, *each.reasons),
+                indices=(*other.indices, *each.indices),
+            )
+        joined[each.message] = each
+    return [joined[message] for message in sorted(joined)]
