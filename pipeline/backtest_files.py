@@ -1,10 +1,9 @@
 """A backtest of many files, each a shard of its own: one process a core."""
 
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from pipeline.backtest import BacktestOptions, Part, run_backtest
 from pipeline.config import ConfigError
 from pipeline.histories import read_history
 from pipeline.sources.tables import TableOptions
+from pipeline.spread import spread
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -60,27 +60,9 @@ def run_files(
     """
     sizes = [Path(file).stat().st_size if Path(file).is_file() else 0 for file in files]
     on_total(sum(sizes))
-    workers = min(len(files), os.cpu_count() or 1)
-    if workers == 1:
-        parts = []
-        for file, size in zip(files, sizes, strict=True):
-            parts.append(run_file(file, share, options))
-            on_progress(size)
-        return parts
-    # spawned: a forked process would inherit the threads of torch half-way through something
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        order = sorted(range(len(files)), key=lambda at: -sizes[at])
-        futures = {pool.submit(run_file, files[at], share, options): at for at in order}
-        try:
-            for done in as_completed(futures):
-                done.result()
-                on_progress(sizes[futures[done]])
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        by_place = {at: future.result() for future, at in futures.items()}
-    return [by_place[at] for at in range(len(files))]
+    work = partial(run_file, share=share, options=options)
+    processes = os.cpu_count() or 1
+    return spread(work, files, sizes, processes=processes, on_progress=lambda size: on_progress(int(size)))
 
 
 def run_file(file: str, share: FileShare, options: BacktestOptions) -> Part:

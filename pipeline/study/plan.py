@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.engine.intake import IntakeOptions
 from pipeline.histories import History, read_history
 from pipeline.sources.tables import TableOptions
+from pipeline.spread import spread
 from pipeline.study.drills import Drill, find_chunk, run_drill
 from pipeline.study.plant import make_plant
 from pipeline.study.speed import measure_speed
@@ -129,7 +128,9 @@ def run_study(
     readings = len(load(source).value) if streams else 0
     costs = [estimate(job, readings) for job in jobs]
     on_total(sum(costs))
-    rows = _run_jobs(jobs, costs, source, processes, on_progress)
+    rows = spread(
+        functools.partial(run_job, source=source), jobs, costs, processes=processes, on_progress=on_progress
+    )
     # alone on the machine, as far as that is ours to say
     speed = [row for net in NETS for row in measure_speed(net, repeats=study.repeats)]
     return {
@@ -137,32 +138,3 @@ def run_study(
         "streams": [row for job, row in zip(jobs, rows, strict=True) if isinstance(job, Run)],
         "speed": speed,
     }
-
-
-def _run_jobs(
-    jobs: Sequence[Job],
-    costs: Sequence[float],
-    source: Source,
-    processes: int,
-    on_progress: Callable[[float], None],
-) -> list[dict[str, Any]]:
-    if processes == 1:
-        rows = []
-        for job, cost in zip(jobs, costs, strict=True):
-            rows.append(run_job(job, source))
-            on_progress(cost)
-        return rows
-    # spawned: a forked process would inherit the threads of torch half-way through something
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        order = sorted(range(len(jobs)), key=lambda at: -costs[at])
-        futures = {pool.submit(run_job, jobs[at], source): at for at in order}
-        try:
-            for done in as_completed(futures):
-                done.result()
-                on_progress(costs[futures[done]])
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        by_place = {at: future.result() for future, at in futures.items()}
-    return [by_place[at] for at in range(len(jobs))]
