@@ -71,12 +71,16 @@ def list_claims(study: dict[str, Any], where: str) -> list[Claim]:
     adding = [row for row in drills if row["task"] == ADDING]
     claims: list[Claim] = []
     if recall:
-        claims += [_vanishing_in_drills(recall), _exploding(recall, RECALL), _recall(recall)]
+        claims += [
+            _vanishing_in_drills(recall),
+            _exploding(_pairs_of_drills(recall), RECALL),
+            _recall(recall),
+        ]
     if adding:
-        claims += [_exploding(adding, ADDING), _adding(adding)]
+        claims += [_exploding(_pairs_of_drills(adding), ADDING), _adding(adding)]
     if streams:
         plain = [row for row in streams if row["layers"] == 1 and not row["share"]]
-        claims += [_vanishing_in_streams(plain, where), _exploding_in_streams(plain, where)]
+        claims += [_vanishing_in_streams(plain, where), _exploding(_pairs_of_streams(plain), where)]
         claims += [_accuracy(plain, where)]
         if any(row["share"] for row in streams):
             claims.append(_irregular(streams, where))
@@ -165,28 +169,25 @@ def _vanishing_in_streams(rows: Rows, where: str) -> Claim:
     )
 
 
-def _exploding(rows: Rows, where: str) -> Claim:
+def _exploding(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], where: str) -> Claim:
+    """pairs: figures of an RNN and of an LSTM, alike but for the cell."""
     return _claim(
         "exploding gradients",
         "The RNN's gradient norms have larger spikes (99th percentile over median) than the LSTM's.",
         where,
         "log10 of the RNN's spikes over the LSTM's",
-        [_log_ratio(_spikes(rnn), _spikes(lstm)) for rnn, lstm in _pairs(_long(rows), "task", "lag", "seed")],
+        [_log_ratio(_spikes(rnn), _spikes(lstm)) for rnn, lstm in pairs],
         SPIKE,
-        **_describe_norms({net: [r for r in _long(rows) if r["net"] == net] for net in ("rnn", "lstm")}),
+        **_describe_norms({"rnn": [rnn for rnn, _ in pairs], "lstm": [lstm for _, lstm in pairs]}),
     )
 
 
-def _exploding_in_streams(rows: Rows, where: str) -> Claim:
-    return _claim(
-        "exploding gradients",
-        "The RNN's gradient norms have larger spikes (99th percentile over median) than the LSTM's.",
-        where,
-        "log10 of the RNN's spikes over the LSTM's",
-        [_log_ratio(_spikes(row["nets"]["rnn"]), _spikes(row["nets"]["lstm"])) for row in rows],
-        SPIKE,
-        **_describe_norms({net: [row["nets"][net] for row in rows] for net in ("rnn", "lstm")}),
-    )
+def _pairs_of_drills(rows: Rows) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return _pairs(_long(rows), "task", "lag", "seed")
+
+
+def _pairs_of_streams(rows: Rows) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [(row["nets"]["rnn"], row["nets"]["lstm"]) for row in rows]
 
 
 def _describe_norms(by_net: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

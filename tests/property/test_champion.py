@@ -46,6 +46,15 @@ def values(num: int, steps: int) -> np.ndarray:
     return np.where(kind == 0, walk, np.where((kind == 1) | late, season, walk))
 
 
+def make_leaders(num: int) -> tuple[Bank, np.ndarray]:
+    """A bank whose series have found their leaders, and their slots."""
+    bank = make()
+    slots = add(bank, num)
+    for t, row in enumerate(values(num, 300)):
+        bank.step(slots, np.full(num, t * CADENCE_MS), row)
+    return bank, slots
+
+
 def test_a_leader_is_found_and_a_series_that_changes_changes_it() -> None:
     bank, num = make(), 6
     slots, table = add(bank, num), values(6, 640)
@@ -127,10 +136,7 @@ def test_a_fixed_champion_keeps_nothing() -> None:
 
 def test_leaders_go_over_by_name() -> None:
     """Another set of forecasters: who is still there is still followed; one that is gone gives way."""
-    bank = make()
-    slots, table = add(bank, 6), values(6, 300)
-    for t, row in enumerate(table):
-        bank.step(slots, np.full(6, t * CADENCE_MS), row)
+    bank, slots = make_leaders(6)
     assert bank.champion is not None
     before = bank.champion.list_names(slots)
     assert len(set(before)) > 1
@@ -148,10 +154,7 @@ def test_leaders_go_over_by_name() -> None:
 
 
 def test_a_new_series_in_an_old_slot_begins_anew() -> None:
-    bank = make()
-    slots, table = add(bank, 3), values(3, 300)
-    for t, row in enumerate(table):
-        bank.step(slots, np.full(3, t * CADENCE_MS), row)
+    bank, slots = make_leaders(3)
     assert bank.champion is not None
     moved = [k for k, name in enumerate(bank.champion.list_names(slots)) if name != NAMES[FIRST]]
     assert moved
