@@ -70,19 +70,20 @@ def test_the_plant_is_forecast_shown_and_gone_after_ctrl_c(tmp_path: Path) -> No
     with run_demo(tmp_path, "--series", "12") as process:
         url = wait_for(tmp_path, process, r"^page: (\S+)$")[1]
         wait_for(tmp_path, process, r"^\d+ s: first forecast scored$")
-        # a batch counts as consumed once all of it is, the first one is the history, and a partition is
-        # served as soon as it can be, whatever becomes of the others
+        # a batch counts as consumed once all of it is, the first one is the history, a partition is served
+        # as soon as it can be, whatever becomes of the others, and sensors are compared once they all ran
         deadline = time.monotonic() + WAIT_S
-        metrics, series = "", 0
+        metrics, overview = "", {"worker": {"series": 0}, "sentence": ""}
         while (
             find_total(metrics, "gatecast_readings_consumed_total") < 12 * 10
             or find_total(metrics, "gatecast_partitions_assigned") < 4
-            or series < 12
+            or overview["worker"]["series"] < 12
+            or "12 sensors: " not in overview["sentence"]
         ):
-            assert time.monotonic() < deadline, (series, metrics)
+            assert time.monotonic() < deadline, (overview, metrics)
             time.sleep(0.1)
             metrics = fetch(f"{url}/metrics")
-            series = json.loads(fetch(f"{url}/api/v1/overview"))["worker"]["series"]
+            overview = json.loads(fetch(f"{url}/api/v1/overview"))
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0, (tmp_path / "err").read_text()
     assert find_total(metrics, "gatecast_forecasts_scored_total") > 0
