@@ -34,6 +34,12 @@ def find_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _find_query_flags() -> list[str]:
+    """How the shipped Prometheus is told to evaluate."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    return [flag for flag in services["prometheus"]["command"] if flag.startswith("--query.")]
+
+
 def ask(url: str, timeout_s: float = 10.0) -> Any:
     with urllib.request.urlopen(url, timeout=timeout_s) as answer:
         return json.loads(answer.read())
@@ -138,6 +144,7 @@ class Prometheus(Server):
             f"--storage.tsdb.path={self.folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--log.level=warn",
+            *_find_query_flags(),
         ]
 
     def set_targets(self, addresses: Sequence[str]) -> None:

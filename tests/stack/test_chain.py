@@ -17,10 +17,9 @@ goal is 30 s; a busy machine gets some more."""
 CALM_S = 12.0
 SHOWN_S = 40.0
 """A choice of what is shown (5 s), a step, a scrape."""
-OVER_S = 420.0
-"""An episode is shown for three minutes at least by a worker that was not started anew meanwhile. A sensor
-whose worker changed while Prometheus was away is looked back at for five, since nobody marked its last sample
-as stale. Then the rule keeps it for a while."""
+OVER_S = 240.0
+"""An episode is shown for three minutes at least by a worker that was not started anew meanwhile; then the
+rule keeps it for a while."""
 SUBJECT = "Nord / Reactor 2: TI-4711 is out of range"
 
 
