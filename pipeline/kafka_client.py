@@ -67,9 +67,8 @@ def _receive(connection: socket.socket) -> tuple[bytes, BaseException | None]:
     works on readings lets it go on: an answer of 8 MiB took 2 000 of those waits.
     """
     parts: list[bytes] = []
-    is_encrypted = isinstance(
-        connection, ssl.SSLSocket
-    )  # then what is left may be in the library's own buffer
+    # then what is left may be in the library's own buffer
+    is_encrypted = isinstance(connection, ssl.SSLSocket)
     while True:
         try:
             part = connection.recv(RECEIVE_BYTES)

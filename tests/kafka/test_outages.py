@@ -93,6 +93,7 @@ def test_broker_away_for_longer_than_the_session(server: KafkaServer, tmp_path: 
     assert len(forecasts) == 180 * EACH
     alerts = read_all(server.bootstrap, f"{topic}-alerts")
     assert [alert for alert in alerts if alert["kind"] == "silent"] == []
+    assert {alert["state"] for alert in alerts} <= {"noted"}, "nobody is told of a backlog"
 
 
 @pytest.fixture
