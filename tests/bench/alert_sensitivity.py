@@ -25,7 +25,7 @@ from forecasters import anomaly, build, ranks
 from forecasters.anomaly import SEASONS, YOUNG, AlertOptions, Anomaly
 from forecasters.budget import DAY_MS, Budget, Cut
 from forecasters.episodes import BEGINS
-from forecasters.fields import TILE
+from forecasters.rows import Rows
 from pipeline.alert_log import Episode
 from pipeline.alert_quality import LabelledFile, find_windows, measure, read_labels
 from pipeline.backtest import DEFAULT_FORECASTERS, DEFAULT_HORIZON
@@ -61,7 +61,7 @@ class _Cadence:
 def place(file: str) -> tuple[Arrays, int]:
     """The steps of a file on its grid, missing ones masked, and its cadence."""
     history, found = read_history([file], TableOptions(), rows=None, warmup=0.0, score_from=0.0), _Cadence()
-    intake = Intake(IntakeOptions(), found)  # type: ignore[arg-type]
+    intake = Intake(IntakeOptions(), found)
     readings = Readings(
         series=("x",), series_index=np.zeros(len(history.value), np.int32),
         event_time_ms=history.event_time_ms, value=history.value,
@@ -117,7 +117,7 @@ class Scoring:
         )  # fmt: skip
         self._level = memory.rings["level"]
         options = AlertOptions(champion="x", hold=hold)
-        self.anomaly = Anomaly(["x"], memory, (1,), options)  # type: ignore[arg-type]
+        self.anomaly = Anomaly(["x"], memory, options)  # type: ignore[arg-type]
         for part in self.anomaly.parts().values():
             part.grow(size)
         each = len(champions) * len(kept["N"])
@@ -143,28 +143,27 @@ class Scoring:
         self._level[rows, 0, 1] = torch.from_numpy(
             np.nan_to_num(self.scale[rows, max(step - 1, 0)], nan=1.0).astype(np.float32)
         )
-        pad = -len(rows) % TILE
-        rows_R = torch.from_numpy(np.concatenate([rows, np.full(pad, self.size)]))
+        of = Rows(rows, self.size, self.size, torch.device("cpu"))
 
         def send(column: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.concatenate([column, np.zeros(pad, column.dtype)]))
+            return torch.from_numpy(of.fill(column, 0))
 
         wave = SimpleNamespace(
-            rows=rows_R, num_rows=len(rows), seen=send(seen), departure=send(departure.astype(np.float32)),
-            base=send(y + self.origin[rows]), past_RH=rows_R[:, None], valid_RH=send(valid)[:, None],
-            dep_RH=send((y != self.last[rows]).astype(np.float32))[:, None],
+            rows=of, departure=send(departure.astype(np.float32)), base=send(y + self.origin[rows]),
+            past_QR=of.index[None], valid_QR=send(valid)[None],
+            dep_QR=send((y != self.last[rows]).astype(np.float32))[None],
             arrival=SimpleNamespace(
                 slots=rows, seen=seen, step=np.full(len(rows), step), good=self.good[rows],
-                season_steps=self.season[rows], restarted=np.zeros(len(rows), bool),
+                place=SimpleNamespace(season_steps=self.season[rows]), restarted=None,
             ),
         )  # fmt: skip
         number = self.anomaly.episodes["judged"][rows]
         self._shown.value = np.array([self.cuts[k].value for k in rows])
         alarms = self.anomaly.observe(
             wave,  # type: ignore[arg-type]
-            time_ms, np.nan_to_num(value), send(np.nan_to_num(error).astype(np.float32))[:, None, None],
-            send(np.nan_to_num(self.half[rows, step], nan=1.0).astype(np.float32))[:, None, None],
-            send(valid)[:, None],
+            time_ms, np.nan_to_num(value), send(np.nan_to_num(error).astype(np.float32))[None, None],
+            send(np.nan_to_num(self.half[rows, step], nan=1.0).astype(np.float32))[None, None],
+            send(valid)[None],
         )  # fmt: skip
         is_young = (number < SEASONS * np.minimum(self.season[rows], 1440.0)) | (number + 1 < YOUNG)
         for at in np.flatnonzero(seen).tolist():
