@@ -25,7 +25,9 @@ def test_a_worker_killed_and_started_again_while_the_page_is_open(open_page, tmp
         before = wait_for_course(page)
         page.wait_for_function("before => document.getElementById('chart').ariaLabel !== before", arg=before)
         assert re.fullmatch(r".*partitions? .*, 8 series of this worker", page.locator("#scope").inner_text())
-        assert "8 sensors" in page.locator("#sentence").inner_text()
+        page.wait_for_function(
+            "() => document.getElementById('sentence').textContent.includes('8 sensors')", timeout=WAIT_MS
+        )
         demo.kill()
         page.wait_for_function("() => document.getElementById('link').textContent.startsWith('disconnected')")
     with DemoProcess(tmp_path / "second.log", port, "--series", "8"):
