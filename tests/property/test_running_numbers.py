@@ -346,6 +346,7 @@ def test_blend_equals_a_slow_reference(seed: int) -> None:
 
 @settings(deadline=None, max_examples=5)
 @given(seed=st.integers(0, 10_000))
+@torch.inference_mode()
 def test_gate_equals_a_slow_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     bank = build(["gru"], horizon=6, device="cpu", chunk=4, hidden=4, gate_ridge=2.0, gate_forgetting=0.9)
