@@ -129,16 +129,15 @@ class Fields:
             self._slab.index_copy_(1, rows.index, block.whole)
 
     def read(self, name: str, rows: Rows) -> Tensor:
-        """One field that is `apart`, `[R, *shape]`; only to be read."""
+        """One field that is `apart`, `[R, *shape]`; to be left as it is, or changed in place and given back
+        to `write`."""
         data = self.data[name]
         return data.index_select(0, rows.index) if rows.span is None else data[rows.span]
 
     def write(self, name: str, rows: Rows, values: Tensor) -> None:
-        """The reverse of `read`."""
+        """Write back what `read` gave."""
         if rows.span is None:
             self.data[name].index_copy_(0, rows.index, values)
-        else:
-            self.data[name][rows.span].copy_(values)
 
     def __getitem__(self, name: str) -> Tensor:
         """`[P, *shape]`."""
