@@ -18,19 +18,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forecasters.anomaly import AlertOptions, Anomaly
+from forecasters.anomaly import Alarms, AlertOptions, Anomaly
 from forecasters.blend import Blend
 from forecasters.champion import LEADER, Champion
 from forecasters.checks import check_filled, check_readings
 from forecasters.chunks import Chunks
+from forecasters.columns import Columns
 from forecasters.comparison import Comparison, pairs_of_interest
 from forecasters.costs import Work
-from forecasters.episodes import Episodes, Standing
+from forecasters.episodes import Standing
 from forecasters.fields import Fields
 from forecasters.intervals import Intervals
 from forecasters.journal import Journal
 from forecasters.memory import Memory, Wave
 from forecasters.migration import Migration
+from forecasters.outcome import Outcome
 from forecasters.pending import Pending
 from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
@@ -108,8 +110,8 @@ class Bank:
         self.pending = Pending(tracked, len(self.names), self.scored, device)
         self.intervals = Intervals(len(self.names), self.scored, coverage, device)
         pairs = pairs_of_interest(self.names)
-        self.comparison = Comparison(self.names, pairs, horizon=horizon, device=device) if pairs else None
-        self.anomaly = Anomaly(self.names, self.memory, alerts) if alerts else None
+        self.comparison = Comparison(self.names, pairs, horizon=horizon) if pairs else None
+        self.anomaly = Anomaly(self.names, self.timetable, alerts) if alerts else None
         if alerts and alerts.champion == LEADER and self.comparison is None:
             raise ValueError(
                 f"champion {LEADER}: expected naive beside another forecaster, or two recurrent ones, to "
@@ -132,8 +134,8 @@ class Bank:
 
     # -- series ------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Fields | Timetable | Episodes]:
-        parts: dict[str, Fields | Timetable | Episodes] = {
+    def _parts(self) -> dict[str, Fields | Timetable | Columns]:
+        parts: dict[str, Fields | Timetable | Columns] = {
             "timetable": self.timetable,
             "series": self.memory.core,
             "rings": self.memory.rings,
@@ -321,15 +323,7 @@ class Bank:
         wave = self.memory.observe(rows, times, values, ~mask)
         places = self.pending.places(rows, wave.arrival.step)
         error, missed, valid, due_half = self._score(wave, places)
-        started = time.perf_counter()
-        if self.comparison:
-            self.comparison.observe(slots, times, by_row(error, num), by_row(valid, num))
-        compared = time.perf_counter()
-        alarms = self.anomaly.observe(wave, times, values, error, due_half, valid) if self.anomaly else None
-        if self.anomaly and self.comparison:
-            self.anomaly.champion.follow(slots, self.comparison)
-        self._seconds[COMPARISON] += compared - started
-        self._seconds[ALERTS] += time.perf_counter() - compared
+        alarms = self._judge(wave, times, values, error, due_half, valid)
         for name, model in self.models.items():
             started = time.perf_counter()
             model.observe(wave)
@@ -348,8 +342,34 @@ class Bank:
             naive_error=wave.naive_error[:num],
             replaced=replaced,
             alarms=alarms,
-            champion=None if self.anomaly is None else self.anomaly.champion.places(wave.rows.index[:num]),
+            champion=self._find_champions(slots, alarms),
         )
+
+    def _judge(
+        self, wave: Wave, times: np.ndarray, values: np.ndarray, error: Tensor, half: Tensor, valid: Tensor
+    ) -> Alarms | None:
+        """Compare the forecasters, and look for what is rare."""
+        if not (self.comparison or self.anomaly):
+            return None
+        started, slots = time.perf_counter(), wave.rows.slots
+        outcome = Outcome.of(wave, error, half, valid)
+        if self.comparison:
+            self.comparison.observe(slots, times, outcome.error_EQN, outcome.valid_QN, wave.rows.host)
+        compared = time.perf_counter()
+        alarms = self.anomaly.observe(wave.arrival, times, values, outcome) if self.anomaly else None
+        if self.anomaly and self.comparison:
+            self.anomaly.champion.follow(slots, self.comparison)
+        self._seconds[COMPARISON] += compared - started
+        self._seconds[ALERTS] += time.perf_counter() - compared
+        return alarms
+
+    def _find_champions(self, slots: np.ndarray, alarms: Alarms | None) -> Tensor | None:
+        """Whom each follows from now on; alarms: with whom they were judged by."""
+        if self.anomaly is None or alarms is None:
+            return None
+        champion = self.anomaly.champion
+        places = alarms.champion if champion.at is not None else champion.places(slots)
+        return torch.from_numpy(places).to(self.device)
 
     def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compare with what was said, and let everything learn from it that learns per series."""

@@ -23,6 +23,8 @@ import torch
 
 Tensor = torch.Tensor
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 OPEN = 512
@@ -54,23 +56,33 @@ class Closed:
     loss_BQE: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Over readings: of losses, in 1 / UNIT, and how many there are."""
+
+    loss_EQ: Floats
+    count_Q: Ints | Floats
+
+
 class Buckets:
     """Open buckets of one shard. `bucket_ms` is 0 until the first tick has shown the cadences."""
 
-    def __init__(self, num_forecasters: int, num_steps: int, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, num_forecasters: int, num_steps: int) -> None:
         self.bucket_ms = 0
         self.closed_through = NEVER
         self.late = 0
         self.ahead = 0
         self._since_look = 0
         self._look = 0
-        self._sum = torch.zeros(OPEN, num_forecasters, num_steps, dtype=torch.float64, device=device)
-        self._weight = torch.zeros(OPEN, num_steps, dtype=torch.float64, device=device)
+        self._sum = np.zeros((OPEN, num_forecasters, num_steps))
+        self._weight = np.zeros((OPEN, num_steps))
         self._touched = np.zeros(OPEN, bool)
         self.cadence_ms = np.zeros(0, np.int64)  # [S], 0 where there is no series
         self._time_ms = np.zeros(0, np.int64)  # [S], of the last reading
         self._seen = np.zeros(0, np.int64)  # [S], the look after which it came
+        # from the cadences, anew where a series comes or goes: who there is, how many, what length they want
+        self._known: Bools | None = None
+        self._num_known = self._wanted = 0
 
     def add(self, slots: Ints, cadence_ms: Ints) -> None:
         """Series with their cadences; a slot may be taken anew."""
@@ -81,36 +93,42 @@ class Buckets:
             self._time_ms = np.concatenate([self._time_ms, np.full(more, NEVER)])
             self._seen = np.concatenate([self._seen, np.full(more, NEVER)])
         self.cadence_ms[slots] = cadence_ms
+        self._known = None
         self._time_ms[slots] = self._seen[slots] = NEVER
 
     def remove(self, slots: Ints) -> None:
         self.cadence_ms[slots] = 0
+        self._known = None
         self._time_ms[slots] = self._seen[slots] = NEVER
 
-    def observe(self, slots: Ints, time_ms: Ints, loss_NEQ: Tensor, counted_NQ: Tensor) -> None:
+    def observe(self, slots: Ints, time_ms: Ints, loss_EQN: Singles, counted_QN: Bools, sums: Sums) -> None:
         """Add the losses (whole numbers of 1 / UNIT, zero where not counted) of readings, each of another
-        series and of a later time than that series' last."""
+        series and of a later time than that series' last; sums: over all of them."""
         self._time_ms[slots] = time_ms
         self._seen[slots] = self._look
         self._since_look += slots.size
         if self.closed_through == NEVER:
             return
         bucket = time_ms // self.bucket_ms
-        first, last = int(bucket.min()), int(bucket.max())
         # a faster series has several readings in a bucket, which together count as one
         weight = np.minimum(self.cadence_ms[slots] / self.bucket_ms, 1.0)
-        weight_N = None if weight.min() == 1.0 else torch.from_numpy(weight).to(self.device)
-        if first == last:
-            self._put(first, slots.size, loss_NEQ, counted_NQ, weight_N)
+        is_even = weight.min() == 1.0
+        if bucket.min() == bucket.max() and is_even:
+            self._put(int(bucket[0]), slots.size, sums)
             return
-        for number in np.unique(bucket):
-            rows = torch.from_numpy(np.flatnonzero(bucket == number)).to(self.device)
-            part = None if weight_N is None else weight_N[rows]
-            self._put(int(number), rows.numel(), loss_NEQ[rows], counted_NQ[rows], part)
+        for number in np.unique(bucket).tolist():
+            rows = bucket == number
+            loss, counted = loss_EQN[..., rows], counted_QN[:, rows]
+            if is_even:
+                part = Sums(loss.sum(-1, dtype=np.float64), counted.sum(-1))
+            else:
+                # rounded again, so that these sums are exact too: in 1 / UNIT of a loss and of a reading
+                some = weight[rows]
+                count = (np.rint(some * UNIT) * counted).sum(-1) / UNIT
+                part = Sums(np.rint(loss * some).sum(-1), count)
+            self._put(number, int(rows.sum()), part)
 
-    def _put(
-        self, number: int, readings: int, loss_NEQ: Tensor, counted_NQ: Tensor, weight_N: Tensor | None
-    ) -> None:
+    def _put(self, number: int, readings: int, sums: Sums) -> None:
         if number <= self.closed_through:
             self.late += readings
             return
@@ -118,81 +136,86 @@ class Buckets:
             self.ahead += readings
             return
         at = number % OPEN
-        if weight_N is None:
-            self._sum[at] += loss_NEQ.sum(0, dtype=torch.float64)
-            self._weight[at] += counted_NQ.sum(0)
-        else:
-            # rounded again, so that these sums are exact too: in 1 / UNIT of a loss and of a reading
-            loss = (loss_NEQ.double() * weight_N[:, None, None]).round()
-            self._sum[at] += loss.sum(0)
-            self._weight[at] += ((weight_N * UNIT).round()[:, None] * counted_NQ).sum(0) / UNIT
+        self._sum[at] += sums.loss_EQ
+        self._weight[at] += sums.count_Q
         self._touched[at] = True
 
     def close(self) -> tuple[Closed | None, bool]:
         """At a tick: what can be closed, and whether the bucket length has changed, which starts all anew."""
-        known = self.cadence_ms > 0
-        if self._since_look < max(1, int(known.sum()) // LOOKS):
+        if self._known is None:
+            self._known = self.cadence_ms > 0
+            self._num_known, self._wanted = int(self._known.sum()), 0
+            if self._num_known:
+                self._wanted = _quantile(self.cadence_ms[self._known], QUORUM)
+        known = self._known
+        if self._since_look < max(1, self._num_known // LOOKS):
             return None, False
         self._since_look = 0
         self._look += 1
-        changed = self._renew_length(self.cadence_ms[known])
+        changed = self._renew_length(self._wanted)
         if not self.bucket_ms:
             return None, changed
         reporting = known & (self._look - self._seen <= LOOKS * OPEN)  # not for long silent
-        reached = self._time_ms[reporting] // self.bucket_ms
-        if not reached.size:
+        times = self._time_ms[reporting]
+        if not times.size:
             return None, changed
+        if times.min() == times.max():  # as where all are in step
+            through = reached = int(times[0]) // self.bucket_ms
+            through -= 1
+        else:
+            reached, through = self._find_through(times // self.bucket_ms)
         if self.closed_through == NEVER:
             # the first bucket summed is the next one: parts of the earlier ones have gone by
-            self.closed_through = _quantile(reached, QUORUM)
+            self.closed_through = reached
             return None, changed
-        # a series that fell silent is waited for until the others are as far ahead as buckets stay open
-        waited_for = reached[reached > _quantile(reached, 0.5) - OPEN]
-        through = max(int(waited_for.min()), _quantile(waited_for, 1.0 - QUORUM) - GRACE) - 1
         if through <= self.closed_through:
             return None, changed
         span = range(self.closed_through + 1, min(through, self.closed_through + OPEN) + 1)
         self.closed_through = through
         return self._take([n for n in span if self._touched[n % OPEN]]), changed
 
+    @staticmethod
+    def _find_through(reached: Ints) -> tuple[int, int]:
+        """(the bucket that nine in ten series have reached, the last one that can be closed)."""
+        # a series that fell silent is waited for until the others are as far ahead as buckets stay open
+        waited_for = reached[reached > _quantile(reached, 0.5) - OPEN]
+        through = max(int(waited_for.min()), _quantile(waited_for, 1.0 - QUORUM) - GRACE) - 1
+        return _quantile(reached, QUORUM), through
+
     def _take(self, numbers: list[int]) -> Closed | None:
         if not numbers:
             return None
-        at = np.array(numbers) % OPEN
-        rows = torch.from_numpy(at).to(self.device)
-        total = self._sum[rows].cpu().numpy() / UNIT
-        weight = self._weight[rows].cpu().numpy()
-        self._sum[rows] = 0.0
-        self._weight[rows] = 0.0
-        self._touched[at] = False
+        places = np.array(numbers) % OPEN
+        at = places if len(numbers) > 1 else slice(places[0], places[0] + 1)
+        total, weight = self._sum[at] / UNIT, self._weight[at]
         mean = total / np.where(weight > 0, weight, np.nan)[:, None, :]
+        self._sum[at] = self._weight[at] = 0.0
+        self._touched[at] = False
         return Closed(np.array(numbers), np.ascontiguousarray(mean.transpose(0, 2, 1)))
 
-    def _renew_length(self, cadences: Ints) -> bool:
+    def _renew_length(self, length: int) -> bool:
         """The bucket length is the cadence that nine in ten series keep; True where it has changed for good.
 
         A half more or less is no change: series with a few odd cadences come and go.
         """
-        if not cadences.size:
+        if not length:
             return False
-        length = _quantile(cadences, QUORUM)
         if 2 * self.bucket_ms <= 3 * length and 2 * length <= 3 * self.bucket_ms:
             return False
         changed = self.bucket_ms != 0
         self.bucket_ms = length
         self.closed_through = NEVER
-        self._sum.zero_()
-        self._weight.zero_()
+        self._sum[...] = 0.0
+        self._weight[...] = 0.0
         self._touched[:] = False
         return changed
 
     def save(self, num_slots: int) -> Iterator[tuple[str, Tensor]]:
         """Open buckets that hold something, and where each series stands."""
         at = np.flatnonzero(self._touched)
-        rows = torch.from_numpy(at).to(self.device)
         yield "open_at", torch.from_numpy(at)
-        yield "open_sum", self._sum[rows].cpu()
-        yield "open_weight", self._weight[rows].cpu()
+        yield "open_sum", torch.from_numpy(self._sum[at])
+        yield "open_weight", torch.from_numpy(self._weight[at])
         counts = [getattr(self, name) for name in _COUNTS]
         yield "bucket_counts", torch.tensor(counts)
         for name in _COLUMNS:
@@ -203,15 +226,16 @@ class Buckets:
         self.add(np.arange(num_slots), state["cadence_ms"].numpy())
         for name in _COLUMNS:
             getattr(self, name)[:num_slots] = state[name.lstrip("_")].numpy()
+        self._known = None
         for name, value in zip(_COUNTS, state["bucket_counts"].tolist(), strict=True):
             setattr(self, name, value)
-        at = state["open_at"]
-        self._sum.zero_()
-        self._weight.zero_()
-        self._sum[at.to(self.device)] = state["open_sum"].to(self.device)
-        self._weight[at.to(self.device)] = state["open_weight"].to(self.device)
+        at = state["open_at"].numpy()
+        self._sum[...] = 0.0
+        self._weight[...] = 0.0
+        self._sum[at] = state["open_sum"].numpy()
+        self._weight[at] = state["open_weight"].numpy()
         self._touched[:] = False
-        self._touched[at.numpy()] = True
+        self._touched[at] = True
 
 
 def _quantile(values: Ints, share: float) -> int:

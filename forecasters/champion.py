@@ -5,7 +5,7 @@ that the comparison keeps of every series. It takes over only where it is MATERI
 the name does not change with every reading, and going back takes as much. What a series gets follows from its
 own readings alone, so neither slots nor the cut of the log matter.
 
-Letters: S slots, N rows as given, R rows of a wave (padded), E forecasters, Q scored steps, H horizon.
+Letters: S slots, N rows as given, E forecasters, Q scored steps.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from forecasters.columns import Column, Columns
 from forecasters.comparison import Comparison
-from forecasters.fields import Field, Fields
 from forecasters.registry import BLEND
-from forecasters.rows import Rows
 from forecasters.verdict import MATERIAL
 
-Tensor = torch.Tensor
+Ints = npt.NDArray[np.int64]
 
 LEADER = "leader"
 """In place of a name: each series follows its own leader."""
@@ -37,56 +35,53 @@ def first_champion(names: Sequence[str]) -> str:
 
 class Champion:
     """`at`: place in `names` of the one that all follow, None where each series has its own; these are the
-    field `at` of `fields`, one byte a series."""
+    column `at` of `fields`, one byte a series."""
 
-    def __init__(self, names: Sequence[str], champion: str, device: torch.device) -> None:
+    def __init__(self, names: Sequence[str], champion: str) -> None:
         """Raises ValueError where the champion is none of the names and not `leader`."""
         if champion != LEADER and champion not in names:
             raise ValueError(f"champion: expected {LEADER} or one of {', '.join(names)}, got {champion!r}")
         self.names = tuple(names)
         first = champion if champion != LEADER else first_champion(names)
         self.at = None if champion == LEADER else self.names.index(first)
-        spec = {"at": Field((), torch.uint8, float(self.names.index(first)))} if self.at is None else {}
-        self.fields = Fields(spec, device)
+        spec = {"at": Column(np.uint8, float(self.names.index(first)))} if self.at is None else {}
+        self.fields = Columns(spec)
 
-    def places(self, rows: Tensor) -> Tensor:
-        """`[R]` int64: place in `names` of whom each row follows."""
+    def places(self, slots: Ints) -> Ints:
+        """`[N]` place in `names` of whom each of these series follows."""
         if self.at is not None:
-            return torch.full_like(rows, self.at)
-        return self.fields["at"].index_select(0, rows).long()
+            return np.full(slots.size, self.at, np.int64)
+        places: Ints = self.fields["at"][slots].astype(np.int64)
+        return places
 
-    def pick(self, column_EQR: Tensor, rows: Rows) -> Tensor:
-        """`[Q, R]`: of a column by forecaster, what is the champion's."""
+    def pick(self, column_EQN: npt.NDArray[np.float32], slots: Ints) -> npt.NDArray[np.float32]:
+        """`[Q, N]`: of a column by forecaster, what is the champion's."""
         if self.at is not None:
-            return column_EQR[self.at]
-        everyone = torch.arange(rows.padded, device=rows.device)
-        return column_EQR[self.places(rows.index), :, everyone].t()
+            own: npt.NDArray[np.float32] = column_EQN[self.at]
+        else:
+            own = np.take_along_axis(column_EQN, self.places(slots)[None, None], 0)[0]
+        return own
 
-    def follow(self, slots: npt.NDArray[np.int64], comparison: Comparison) -> None:
+    def follow(self, slots: Ints, comparison: Comparison) -> None:
         """After readings of these series were compared: who leads from the next one on."""
         if self.at is not None:
             return
-        rows = torch.from_numpy(slots).to(self.fields.device)
-        loss_NEQ = comparison.fields["loss"].index_select(0, rows)
-        path_NE = torch.zeros_like(loss_NEQ[:, :, 0])
+        loss_EQN = comparison.fields["loss"][:, :, slots]
+        path_EN = np.zeros_like(loss_EQN[:, 0])
         for q, weight in enumerate(comparison.standings.path_Q.tolist()):
-            path_NE += loss_NEQ[:, :, q] * weight  # a sum over columns rounds by their number
-        known = (comparison.fields["targets"].index_select(0, rows) >= FEWEST).all(1)
-        held = self.fields["at"].index_select(0, rows).long()
-        loss, best = path_NE.min(1)
-        limit = path_NE.gather(1, held[:, None])[:, 0] * (1.0 - MATERIAL)
-        now = torch.where(known & (loss < limit), best, held)
-        self.fields["at"].index_copy_(0, rows, now.to(torch.uint8))
+            path_EN += loss_EQN[:, q] * weight
+        known = (comparison.fields["targets"][:, slots] >= FEWEST).all(0)
+        held, best, everyone = self.places(slots), path_EN.argmin(0), np.arange(slots.size)
+        limit = path_EN[held, everyone] * (1.0 - MATERIAL)
+        self.fields["at"][slots] = np.where(known & (path_EN[best, everyone] < limit), best, held)
 
-    def list_names(self, slots: npt.NDArray[np.int64]) -> list[str]:
+    def list_names(self, slots: Ints) -> list[str]:
         """Whom these series follow."""
-        rows = torch.from_numpy(slots).to(self.fields.device)
-        return [self.names[at] for at in self.places(rows).tolist()]
+        return [self.names[at] for at in self.places(slots).tolist()]
 
-    def count(self, slots: npt.NDArray[np.int64]) -> dict[str, int]:
+    def count(self, slots: Ints) -> dict[str, int]:
         """How many of these series follow each; whom nobody follows is left out where one is fixed."""
         if self.at is not None:
             return {self.names[self.at]: int(slots.size)}
-        places = self.places(torch.from_numpy(slots).to(self.fields.device))
-        counts = torch.bincount(places, minlength=len(self.names)).tolist()
+        counts = np.bincount(self.places(slots), minlength=len(self.names)).tolist()
         return dict(zip(self.names, counts, strict=True))

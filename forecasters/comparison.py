@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forecasters.buckets import UNIT, Buckets
-from forecasters.fields import Field, Fields
+from forecasters.buckets import UNIT, Buckets, Sums
+from forecasters.columns import Column, Columns
 from forecasters.irregular import Irregular
 from forecasters.standings import Standings
 from forecasters.verdict import TIE, Evidence
@@ -27,6 +27,8 @@ from forecasters.verdict import TIE, Evidence
 Tensor = torch.Tensor
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Singles = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
 CLIP = 8.0
 """Losses are bounded by this many scales: one broken sensor must not decide for a thousand."""
@@ -54,16 +56,19 @@ class Comparison:
         pairs: Sequence[tuple[str, str]],
         *,
         horizon: int,
-        device: torch.device | None = None,
     ) -> None:
         """Raises ValueError for a pair that is not of two of the names."""
         self.pairs = tuple(pairs)
         self.standings = Standings(names, pairs, horizon)
-        self.device = device or torch.device("cpu")
         num_e, num_q = len(self.standings.names), len(self.standings.steps)
-        self.fields = Fields({"loss": Field((num_e, num_q)), "targets": Field((num_q,))}, self.device)
-        self.buckets = Buckets(num_e, num_q, self.device)
-        self.irregular = Irregular(self.standings.names, self.standings.steps, UNIT, self.device)
+        self.fields = Columns(
+            {
+                "loss": Column(np.float32, shape=(num_e, num_q)),
+                "targets": Column(np.float32, shape=(num_q,)),
+            }
+        )
+        self.buckets = Buckets(num_e, num_q)
+        self.irregular = Irregular(self.standings.names, self.standings.steps, UNIT)
         """Kept beside all else: its state is not in `save` and `load`."""
         self.restarts = 0
 
@@ -82,31 +87,39 @@ class Comparison:
     def remove(self, slots: Ints) -> None:
         """Series that are gone: not waited for, not counted among the series won."""
         self.buckets.remove(slots)
-        self.fields.reset(torch.from_numpy(slots).to(self.device))
+        self.fields.reset(torch.from_numpy(slots))
 
-    def observe(self, slots: Ints, time_ms: Ints, error_NEQ: Tensor, scored_NQ: Tensor) -> None:
+    def observe(
+        self, slots: Ints, time_ms: Ints, error_EQN: Singles, scored_QN: Bools,
+        here: slice | Ints | None = None,
+    ) -> None:  # fmt: skip
         """Take the errors of a wave: value less forecast in units of scale, and where there was a target.
 
-        A target counts for all forecasters or for none: one whose error is not finite for any is left out.
+        here: the slots as `Rows.host` has them, if that is known. A target counts for all forecasters or for
+        none: one whose error is not finite for any is left out.
         """
-        size = error_NEQ.abs()
-        counted = scored_NQ & (size.sum(1) < float("inf"))  # False for NaN
-        how_many = int(counted.sum())  # the host waits here, once a wave
-        loss = size.clamp_(max=CLIP).mul_(UNIT).round_()
-        if how_many < counted.numel():
-            loss = torch.where(counted[:, None, :], loss, 0.0)
-        self.buckets.observe(slots, time_ms, loss, counted)
+        here = slots if here is None else here
+        size = np.abs(error_EQN)
+        counted = scored_QN & (size.sum(0) < np.inf)  # False for NaN
+        how_many = int(np.count_nonzero(counted))
+        loss = np.minimum(size, CLIP, out=size)
+        loss *= UNIT
+        np.rint(loss, out=loss)
+        if how_many < counted.size:
+            loss = np.where(counted, loss, np.float32(0.0))
+        # of the whole wave, which mostly is of one bucket and one band; exact, being of whole numbers
+        sums = Sums(loss.sum(-1, dtype=np.float64), counted.sum(-1))
+        self.buckets.observe(slots, time_ms, loss, counted, sums)
         if not how_many:
             return
-        rows = torch.from_numpy(slots).to(self.device)
-        self.irregular.add(rows, loss, counted)
-        targets = self.fields["targets"].index_select(0, rows).add_(counted)
-        rate = counted / targets.clamp(1.0, SERIES_MEMORY)
-        mean = self.fields["loss"].index_select(0, rows)
-        # one operation at a time: fused ones round otherwise for the last rows of a block
-        mean += loss.sub_(mean).mul_(rate[:, None, :])
-        self.fields["loss"].index_copy_(0, rows, mean)
-        self.fields["targets"].index_copy_(0, rows, targets)
+        self.irregular.add(slots, loss, counted, sums)
+        targets = self.fields["targets"][:, here] + counted
+        mean = self.fields["loss"][..., here]
+        loss -= mean
+        loss *= counted / np.minimum(np.maximum(targets, 1.0), SERIES_MEMORY)
+        loss += mean
+        self.fields["loss"][..., here] = loss
+        self.fields["targets"][:, here] = targets
 
     def close(self) -> None:
         """At a tick, after its last reading: take in the buckets that are complete."""
@@ -143,19 +156,17 @@ class Comparison:
 
     def series_loss(self, name: str) -> npt.NDArray[np.float64]:
         """`[S]` by slot: mean loss of a forecaster at the first step, in units of scale; NaN: unknown."""
-        mean = self.fields["loss"][:, self.standings.names.index(name), 0].double() / UNIT
-        known = self.fields["targets"][:, 0] > 0
-        loss: npt.NDArray[np.float64] = torch.where(known, mean, float("nan")).cpu().numpy()
-        return loss
+        mean = self.fields["loss"][self.standings.names.index(name), 0].astype(np.float64) / UNIT
+        return np.where(self.fields["targets"][0] > 0, mean, np.nan)
 
     def series_differences(self, pair: tuple[str, str]) -> npt.NDArray[np.float64]:
         """`[S]` by slot: relative difference of mean losses over the path; NaN where a step is not known."""
         first, second = (self.standings.names.index(name) for name in pair)
-        loss_SQ2 = self.fields["loss"][:, [first, second]].double().cpu().numpy().transpose(0, 2, 1)
-        path_S2 = np.einsum("sqe,q->se", loss_SQ2, self.standings.path_Q)
-        known = (self.fields["targets"].cpu().numpy() > 0).all(1) & (path_S2[:, 1] > 0)
-        share: npt.NDArray[np.float64] = np.full(len(path_S2), np.nan)
-        share[known] = path_S2[known, 0] / path_S2[known, 1] - 1.0
+        loss_2QS = self.fields["loss"][[first, second]].astype(np.float64)
+        path_2S = np.einsum("eqs,q->es", loss_2QS, self.standings.path_Q)
+        known = (self.fields["targets"] > 0).all(0) & (path_2S[1] > 0)
+        share: npt.NDArray[np.float64] = np.full(path_2S.shape[1], np.nan)
+        share[known] = path_2S[0, known] / path_2S[1, known] - 1.0
         return share
 
     def recent(self, step: int) -> tuple[Ints, Floats]:
@@ -170,9 +181,8 @@ class Comparison:
     def _series_won(self) -> Ints:
         """`[3, P, C]` series by pair and step: won by the first, by the second, by neither (TIE)."""
         live = np.flatnonzero(self.buckets.cadence_ms > 0)
-        rows = torch.from_numpy(live).to(self.device)
-        loss_SEQ = self.fields["loss"][rows].double().cpu().numpy() / UNIT
-        known_SQ = self.fields["targets"][rows].cpu().numpy() > 0
+        loss_SEQ = self.fields.by_slot("loss")[live].astype(np.float64) / UNIT
+        known_SQ = self.fields.by_slot("targets")[live] > 0
         path_SE = loss_SEQ @ self.standings.path_Q
         loss_SEC = np.concatenate([loss_SEQ, path_SE[:, :, None]], 2)
         known_SC = np.concatenate([known_SQ, known_SQ.all(1, keepdims=True)], 1)[:, None]

@@ -57,8 +57,15 @@ def count_needed(deviation: float, half_width: float, at_least: int, alpha: floa
     return count
 
 
+def running(first: Floats, values: Floats) -> Floats:
+    """`[N, …]` sums of `first` and the first 1, 2 … N values, one after the other: however many come at once,
+    they round alike."""
+    sums: Floats = np.add.accumulate(np.concatenate([first[None], values]), 0)[1:]
+    return sums
+
+
 class BlockMeans:
-    """Running mean and deviation of values that come in order, for many sequences at once.
+    """Running mean and deviation of values that come in order, for `[P, C]` sequences.
 
     The deviation counts the covariance of neighbours as well where that is positive: blocks of four times
     the step still share the forecasts at their edges.
@@ -69,16 +76,22 @@ class BlockMeans:
     def __init__(self, *shape: int) -> None:
         self.state: dict[str, Floats] = {name: np.zeros(shape) for name in self.FIELDS}
 
-    def add(self, values: Floats, at: npt.NDArray[np.bool_]) -> None:
-        """Take one value of each sequence where `at`; both of the whole shape."""
-        s = self.state
-        begun = at & (s["count"] > 0)
-        s["cross"] += np.where(begun, s["last"] * values, 0.0)
-        s["first"] = np.where(at & ~begun, values, s["first"])
-        s["last"] = np.where(at, values, s["last"])
-        s["count"] += at
-        s["sum"] += np.where(at, values, 0.0)
-        s["square"] += np.where(at, values**2, 0.0)
+    def extend(self, values_NP: Floats, column: int) -> BlockMeans:
+        """Take N values of the sequences of a column; returns how these stood after each, as `[N, P]`."""
+        old = {name: part[:, column] for name, part in self.state.items()}
+        before = np.concatenate([old["last"][None], values_NP[:-1]])  # 0 before the first value
+        then = BlockMeans()
+        then.state = {
+            "count": running(old["count"], np.ones_like(values_NP)),
+            "sum": running(old["sum"], values_NP),
+            "square": running(old["square"], values_NP**2),
+            "cross": running(old["cross"], before * values_NP),
+            "first": np.broadcast_to(np.where(old["count"] > 0, old["first"], values_NP[0]), values_NP.shape),
+            "last": values_NP,
+        }
+        for name, part in self.state.items():
+            part[:, column] = then.state[name][-1]
+        return then
 
     @property
     def count(self) -> Floats:

@@ -13,13 +13,14 @@ Letters: S slots, N rows of a wave.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+from forecasters.columns import Column, Columns
+from forecasters.rows import Rows
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -50,33 +51,33 @@ HABIT = 0.25
 HABIT_MS = 5.0 * 86_400_000
 HOUR_MS = 3_600_000
 
-COLUMNS: Mapping[str, tuple[Any, float]] = {
-    "seen": (np.int64, -1),  # step of the last value
-    "judged": (np.int64, 0),  # steps of the alert grid so far
-    "cell": (np.int64, 0),  # of that grid, the last
-    "state": (np.int8, QUIET),
-    "quiet": (np.int32, 0),  # judged steps without exceedance and not displaced
-    "since": (np.int32, 0),  # judged steps without exceedance
-    "age": (np.int32, 0),  # judged steps since it began
-    "began_ms": (np.int64, 0),
-    "last_ms": (np.int64, 0),  # the last exceedance
-    "peak": (np.float64, 0.0),
-    "level": (np.float64, 0.0),  # what was usual when it began …
-    "band": (np.float64, 0.0),  # … and how far around it
-    "hour": (np.int64, 0),
-    "in_hour": (np.int32, 0),
-    "habit": (np.float64, 0.0),
-    "habit_ms": (np.int64, 0),
-    "muted": (np.int32, 0),  # judged steps in which none begins
-    "run": (np.int64, 0),  # readings since the value changed
-    "run_ms": (np.int64, 0),  # the first of them
-    "longest": (np.int64, 1),
-    "moves": (np.int64, 0),
-    "stuck": (np.int8, 0),
-    "min_abs": (np.float64, 0.0),
-    "min_rel": (np.float64, 0.0),
-    "direction": (np.int8, 0),  # 1 above, -1 below, 0 both
-    "may_stick": (np.int8, 1),
+COLUMNS: Mapping[str, Column] = {
+    "seen": Column(np.int64, -1),  # step of the last value
+    "judged": Column(np.int64, 0),  # steps of the alert grid so far
+    "cell": Column(np.int64, 0),  # of that grid, the last
+    "state": Column(np.int8, QUIET),
+    "quiet": Column(np.int32, 0),  # judged steps without exceedance and not displaced
+    "since": Column(np.int32, 0),  # judged steps without exceedance
+    "age": Column(np.int32, 0),  # judged steps since it began
+    "began_ms": Column(np.int64, 0),
+    "last_ms": Column(np.int64, 0),  # the last exceedance
+    "peak": Column(np.float64, 0.0),
+    "level": Column(np.float64, 0.0),  # what was usual when it began …
+    "band": Column(np.float64, 0.0),  # … and how far around it
+    "hour": Column(np.int64, 0),
+    "in_hour": Column(np.int32, 0),
+    "habit": Column(np.float64, 0.0),
+    "habit_ms": Column(np.int64, 0),
+    "muted": Column(np.int32, 0),  # judged steps in which none begins
+    "run": Column(np.int64, 0),  # readings since the value changed
+    "run_ms": Column(np.int64, 0),  # the first of them
+    "longest": Column(np.int64, 1),
+    "moves": Column(np.int64, 0),
+    "stuck": Column(np.int8, 0),
+    "min_abs": Column(np.float64, 0.0),
+    "min_rel": Column(np.float64, 0.0),
+    "direction": Column(np.int8, 0),  # 1 above, -1 below, 0 both
+    "may_stick": Column(np.int8, 1),
 }
 
 
@@ -100,66 +101,49 @@ class EpisodeOptions:
     per_hour: int
 
 
-class Episodes:
-    """Columns by slot, and how a wave changes them. What it holds of a slot is saved with the bank."""
+class Episodes(Columns):
+    """Columns by slot, and how a wave changes them."""
 
     def __init__(self, options: EpisodeOptions) -> None:
+        super().__init__(COLUMNS)
         self.options = options
-        self.capacity = 0
-        self.data: dict[str, npt.NDArray[Any]] = {n: np.zeros(0, kind) for n, (kind, _) in COLUMNS.items()}
 
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return self.data[name]
-
-    def grow(self, capacity: int) -> None:
-        for name, (kind, initial) in COLUMNS.items():
-            grown = np.full(capacity, initial, kind)
-            grown[: self.capacity] = self.data[name]
-            self.data[name] = grown
-        self.capacity = capacity
-
-    def reset(self, rows: torch.Tensor) -> None:
-        """A fresh start for these slots, given as `Fields.reset` has them."""
-        slots = rows.cpu().numpy()
-        for name, (_, initial) in COLUMNS.items():
-            self.data[name][slots] = initial
-
-    def habit(self, slots: Ints, time_ms: Ints) -> Floats:
+    def habit(self, here: slice | Ints, time_ms: Ints) -> Floats:
         """`[N]` what episodes of late add to the cuts of these series."""
         d = self.data
-        habit: Floats = d["habit"][slots]
+        habit: Floats = d["habit"][here]
         if habit.any():
-            habit = habit * np.exp((d["habit_ms"][slots] - time_ms) / HABIT_MS)
+            habit = habit * np.exp((d["habit_ms"][here] - time_ms) / HABIT_MS)
         return habit
 
     # -- values that don't change ------------------------------------------------------------------------
 
-    def rest(self, slots: Ints, time_ms: Ints, seen: Bools, moved: Bools, good: Ints, season: Floats) -> Ints:
+    def rest(self, rows: Rows, time_ms: Ints, seen: Bools, moved: Bools, good: Ints, season: Floats) -> Ints:
         """Count readings without a change; returns STICKS or LOOSENS by row. good: readings before."""
-        d = self.data
-        run = d["run"][slots]
+        d, here, slots = self.data, rows.host, rows.slots
+        run = d["run"][here]
         what = np.zeros(slots.size, np.int64)
         again = seen & ~moved
         if moved.any():
-            was = d["stuck"][slots] > 0
-            loosens = moved & was
-            what[loosens] = LOOSENS
-            longest = d["longest"][slots]
-            # of a fault nothing is learnt but that it was heard
-            d["longest"][slots] = np.where(
-                moved, np.where(was, 2 * longest, np.maximum(longest, run)), longest
-            )
-            d["moves"][slots] += moved
-            d["stuck"][slots[loosens]] = 0
-            d["muted"][slots[loosens]] = self.options.hold
-            d["run_ms"][slots[moved]] = time_ms[moved]
+            longest, was = d["longest"][here], d["stuck"][here] > 0
+            grown = np.maximum(longest, run)
+            if was.any():
+                loosens = moved & was
+                what[loosens] = LOOSENS
+                # of a fault nothing is learnt but that it was heard
+                grown = np.where(was, 2 * longest, grown)
+                d["stuck"][slots[loosens]] = 0
+                d["muted"][slots[loosens]] = self.options.hold
+            d["longest"][here] = np.where(moved, grown, longest)
+            d["moves"][here] += moved
+            d["run_ms"][here] = np.where(moved, time_ms, d["run_ms"][here])
         run = np.where(moved, 1, run + again)
-        d["run"][slots] = run
-        if (run >= 12).any():
+        d["run"][here] = run
+        if run.max() >= 12:
             least = np.minimum(STUCK, np.maximum(season / 2.0, 12.0))
-            limit = np.maximum(least, LONGER * d["longest"][slots])
+            limit = np.maximum(least, LONGER * d["longest"][here])
             known = good - run >= np.maximum(season, KNOWN * limit)
-            sticks = again & (run >= limit) & known & (d["stuck"][slots] == 0) & (d["may_stick"][slots] > 0)
+            sticks = again & (run >= limit) & known & (d["stuck"][here] == 0) & (d["may_stick"][here] > 0)
             what[sticks] = STICKS
             d["stuck"][slots[sticks]] = 1
         return what
@@ -167,20 +151,21 @@ class Episodes:
     # -- episodes ----------------------------------------------------------------------------------------
 
     def judge(
-        self, slots: Ints, time_ms: Ints, score: Floats, value: Floats, level: Floats, band: Floats
-    ) -> Ints:
+        self, slots: Ints, here: slice | Ints, time_ms: Ints, score: Floats, value: Floats, level: Floats,
+        band: Floats,
+    ) -> Ints:  # fmt: skip
         """Take the scores of judged rows; returns what they do to their episodes.
 
-        value, level and band: the value, what is usual, and how far around it, in the series' units.
+        here: the rows as `Rows.host` has them. value, level and band: the value, what is usual, and how far
+        around it, in the series' units.
         """
         d = self.data
         what = np.zeros(slots.size, np.int64)
-        muted = d["muted"][slots]
+        muted = self.read("muted", here)
         if muted.any():
-            d["muted"][slots] = np.maximum(muted - 1, 0)
-        concerned = np.flatnonzero((d["state"][slots] != QUIET) | (score >= NOTE))
-        if concerned.size:
-            at = concerned
+            d["muted"][here] = np.maximum(muted - 1, 0)
+        at = np.flatnonzero((d["state"][here] != QUIET) | (score >= NOTE))
+        if at.size:
             what[at] = self._judge(
                 slots[at], time_ms[at], score[at], value[at], level[at], band[at], muted[at]
             )
@@ -254,23 +239,3 @@ class Episodes:
             & ((direction == 0) | ((np.sign(deviation) == direction) & (side == direction)))
         )
         return allowed
-
-    # -- state -------------------------------------------------------------------------------------------
-
-    def bytes_per_series(self) -> int:
-        return int(sum(np.dtype(kind).itemsize for kind, _ in COLUMNS.values()))
-
-    def save(self, prefix: str, num_slots: int) -> Iterator[tuple[str, torch.Tensor]]:
-        for name, column in self.data.items():
-            yield f"{prefix}.{name}", torch.from_numpy(column[:num_slots].copy())
-
-    def load(self, prefix: str, state: Mapping[str, torch.Tensor], num_slots: int) -> None:
-        """Raises KeyError where a column is missing, ValueError where its shape or dtype is another."""
-        for name, column in self.data.items():
-            saved = state[f"{prefix}.{name}"].numpy()
-            if saved.shape != (num_slots,) or saved.dtype != column.dtype:
-                raise ValueError(
-                    f"{prefix}.{name}: expected {num_slots} of {column.dtype}, "
-                    f"found {saved.shape} of {saved.dtype}"
-                )
-            column[:num_slots] = saved

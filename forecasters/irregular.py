@@ -16,16 +16,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forecasters.fields import Field, Fields
+from forecasters.buckets import Sums
+from forecasters.columns import Column, Columns
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Singles = npt.NDArray[np.float32]
 
 MEMORY = 96
 EDGES = (0.01, 0.05, 0.1, 0.25, 0.5)
 """Upper ends of the bands but the last, which goes to 1; a single step lost leaves the first within a day of
 quarters of an hour."""
+_EDGES = np.array(EDGES, np.float32)
+RATE = np.float32(1.0 / MEMORY)
 LONGEST = 2048
 """Steps without a reading; after so many the share has come to where more change nothing."""
 MOST = 2.0**28
@@ -47,57 +51,58 @@ class Bands:
 class Irregular:
     """Depends on the log alone: sums are exact in any order, and halved at ticks."""
 
-    def __init__(self, names: tuple[str, ...], steps: tuple[int, ...], unit: float, device: torch.device):
+    def __init__(self, names: tuple[str, ...], steps: tuple[int, ...], unit: float) -> None:
         """unit: losses come as whole numbers of 1 / unit."""
         self.names, self.steps, self.unit = names, (steps[0], steps[-1]), unit
-        self.fields = Fields({"share": Field()}, device)
+        self.fields = Columns({"share": Column(np.float32)})
         bands = len(EDGES) + 1
-        self._sum = torch.zeros(bands, len(names) * 2, dtype=torch.float64, device=device)
-        self._count = torch.zeros(bands, 2, dtype=torch.float64, device=device)
-        self._edges = torch.tensor(EDGES, device=device)
+        self._sum = np.zeros((bands, 2, len(names)))
+        self._count = np.zeros((bands, 2))
 
     def advance(self, slots: Ints, masked_N: Bools, filled_N: Ints) -> None:
         """A step of each series, after `filled` steps that had no reading. Before their losses are added."""
-        device = self.fields.device
-        rows = torch.from_numpy(slots).to(device)
-        share = self.fields["share"].index_select(0, rows)
-        if filled_N.any():
-            gone = torch.from_numpy(filled_N).to(device)
-            for step in range(min(int(filled_N.max()), LONGEST)):  # as if each had come masked, bit for bit
-                share = torch.where(gone > step, share + (1.0 - share) * (1.0 / MEMORY), share)
-        toward = torch.from_numpy(masked_N.astype(np.float32)).to(device)
-        share = share + (toward - share) * (1.0 / MEMORY)
-        self.fields["share"].index_copy_(0, rows, share)
+        share = self.fields["share"][slots]
+        for step in range(min(int(filled_N.max(initial=0)), LONGEST)):
+            # as if each had come masked, bit for bit
+            share = np.where(filled_N > step, share + (1.0 - share) * RATE, share)
+        share += (masked_N - share) * RATE
+        self.fields["share"][slots] = share
 
-    def add(self, rows: Tensor, loss_NEQ: Tensor, counted_NQ: Tensor) -> None:
-        """Losses of readings, zero where not counted."""
-        band = torch.bucketize(self.fields["share"].index_select(0, rows), self._edges)
-        loss = torch.cat([loss_NEQ[:, :, 0], loss_NEQ[:, :, -1]], 1)
-        self._sum.index_add_(0, band, loss.double())
-        counted = torch.stack([counted_NQ[:, 0], counted_NQ[:, -1]], 1)
-        self._count.index_add_(0, band, counted.double())
+    def add(self, slots: Ints, loss_EQN: Singles, counted_QN: Bools, sums: Sums) -> None:
+        """Losses of readings, zero where not counted, and their sums."""
+        share = self.fields["share"][slots]
+        if share.max() <= EDGES[0]:
+            self._add(0, sums)
+            return
+        band = np.searchsorted(_EDGES, share)
+        for here in np.unique(band).tolist():
+            loss, counted = loss_EQN[..., band == here], counted_QN[:, band == here]
+            self._add(here, Sums(loss.sum(-1, dtype=np.float64), counted.sum(-1)))
+
+    def _add(self, band: int, sums: Sums) -> None:
+        for t, q in enumerate((0, -1)):
+            self._sum[band, t] += sums.loss_EQ[:, q]
+            self._count[band, t] += sums.count_Q[q]
 
     def tick(self) -> None:
-        full = self._count.max() >= MOST
-        self._sum = torch.where(full, (self._sum * 0.5).round(), self._sum)
-        self._count = torch.where(full, (self._count * 0.5).round(), self._count)
+        if self._count.max() >= MOST:
+            self._sum = np.round(self._sum * 0.5)
+            self._count = np.round(self._count * 0.5)
 
     def summary(self) -> Bands:
-        count = self._count.cpu().numpy()
-        total = self._sum.cpu().numpy().reshape(len(count), 2, -1).transpose(0, 2, 1) / self.unit
+        count = self._count.copy()
+        total = self._sum.transpose(0, 2, 1) / self.unit
         mean = total / np.where(count > 0, count, np.nan)[:, None, :]
         return Bands(self.names, self.steps, (*EDGES, 1.0), count, mean)
 
     def save(self) -> Iterator[tuple[str, Tensor]]:
         """All but `fields`."""
-        yield "sum", self._sum.cpu().clone()
-        yield "count", self._count.cpu().clone()
+        yield "sum", torch.from_numpy(self._sum.reshape(len(self._sum), -1).copy())
+        yield "count", torch.from_numpy(self._count.copy())
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Raises KeyError where something is missing, ValueError for other forecasters."""
-        for name, own in (("sum", self._sum), ("count", self._count)):
-            if state[name].shape != own.shape:
-                raise ValueError(
-                    f"irregular {name}: expected {tuple(own.shape)}, found {tuple(state[name].shape)}"
-                )
-            own.copy_(state[name])
+        for name, own in (("sum", self._sum.reshape(len(self._sum), -1)), ("count", self._count)):
+            if tuple(state[name].shape) != own.shape:
+                raise ValueError(f"irregular {name}: expected {own.shape}, found {tuple(state[name].shape)}")
+            own[...] = state[name].numpy()

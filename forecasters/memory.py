@@ -57,21 +57,21 @@ class Wave:
     """One reading of each of R series, as the forecasters see it. Rows beyond `rows.num` are padding.
 
     dep_QR: what happened, in units of the scale at issue: (value - last at issue) / scale at issue for the
-    forecasts made a scored step ago; past_QR: their places in the rings, flattened to `[P · L]`; valid_QR
-    says where that is a target, all_valid whether everywhere, and of a forecast that was made. path: the
-    same for every step, where some forecaster asks for it. place_R: of this reading in the rings. x_FR:
-    features after this reading. season_offset: value less that of a season ago, in units of scale; ago_HR:
-    what the season before did next, where some forecaster asks for it. departure: value less the slow average
-    before it, in units of the series, as `base`. nearest_MR: the features `NEAREST`, and those one step ago.
-    states: what a network's `observe` leaves for its `forecast`, by its identity.
+    forecasts made a scored step ago; scale_QR: that scale; valid_QR says where that is a target, all_valid
+    whether everywhere, and of a forecast that was made. path: the same for every step, where some forecaster
+    asks for it. place_R: of this reading in the rings. x_FR: features after this reading. season_offset:
+    value less that of a season ago, in units of scale; ago_HR: what the season before did next, where some
+    forecaster asks for it. departure: value less the slow average before it, in units of the series, as
+    `base`. nearest_MR: the features `NEAREST`, and those one step ago. states: what a network's `observe`
+    leaves for its `forecast`, by its identity.
     """
 
     rows: Rows
     arrival: Arrival
     seen: Tensor | None  # None: all of them
     dep_QR: Tensor
+    scale_QR: Tensor
     valid_QR: Tensor
-    past_QR: Tensor
     all_valid: bool
     path: Path | None
     place_R: Tensor
@@ -197,7 +197,7 @@ class Memory:
         if seen_R is not None:
             y = torch.where(seen_R, y, lags[0])
         base = origin + y
-        dep, valid, past, all_valid = self._arrived(a, place, first, y)
+        dep, past_scale, valid, past, all_valid = self._arrived(a, place, first, y)
         if a.restarted is not None:
             (restarted,) = self._send(rows, np.bool_, (a.restarted, False))
             lags.copy_(torch.where(restarted, y, lags))
@@ -227,8 +227,8 @@ class Memory:
         return Wave(
             rows=rows, arrival=a, seen=seen_R, all_valid=all_valid,
             dep_QR=dep if scored is None else dep.index_select(0, scored),
+            scale_QR=past_scale if scored is None else past_scale.index_select(0, scored),
             valid_QR=valid if scored is None else valid.index_select(0, scored),
-            past_QR=past if scored is None else past.index_select(0, scored),
             path=Path(dep, valid, past) if self.needs_path else None, place_R=place_R,
             x_FR=x_FR, nearest_MR=nearest, nearest_before_MR=before, base=base, last=y, scale=scale,
             naive_error=naive_error, lowest=b["lowest"], highest=b["highest"],
@@ -273,8 +273,9 @@ class Memory:
 
     def _arrived(
         self, a: Arrival, place: Tensor, first: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, bool]:
-        """(departures, targets or not, places in the rings) of the steps that are asked for; all targets?"""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
+        """(departures, scales at issue, targets or not, places in the rings) of the steps that are asked for;
+        all targets?"""
         past = place - self._ages
         past.add_(torch.where(past < self._zero, first + self._length, first))
         last, scale = (
@@ -283,10 +284,10 @@ class Memory:
         dep = (y - last).div_(scale)
         all_valid = a.all_seen and a.unbroken >= self.horizon
         if all_valid:
-            return dep, self._true.expand(past.shape), past, True
+            return dep, scale, self._true.expand(past.shape), past, True
         judged = (a.since >= self._steps[:, None]) & a.seen
         valid = self._send(a.rows, np.bool_, *((row, False) for row in judged))
-        return torch.where(valid, dep, 0.0), valid, past, False
+        return torch.where(valid, dep, 0.0), scale, valid, past, False
 
     def _send(self, rows: Rows, dtype: Any, *columns: tuple[npt.NDArray[Any], float]) -> Tensor:
         """Host columns as one type `[C, R]` to the device in one go; each with what fills it up to R."""

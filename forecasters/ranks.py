@@ -8,7 +8,8 @@ readings touch one bin only.
 Beyond the last quantile the tail is the predictive one of an exponential tail in log units whose mean was
 estimated from few, dependent readings: a Lomax tail. So a young series can't be sure of anything.
 
-Letters: R rows of a wave (padded), M lanes at hand, B bins, D what is drawn of a lane.
+Host work, in arrays. Letters: S slots, N rows as given, L = 2 lanes that a row is about, M lanes at hand, B
+bins, D what is drawn of a lane.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
-from forecasters.fields import Field, Fields
+from forecasters.columns import Column, Columns, add_up
 
-Tensor = torch.Tensor
+Ints = npt.NDArray[np.int64]
+Singles = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
 KINDS = 3
 ERROR, ABOVE, BELOW = range(KINDS)
@@ -30,7 +34,7 @@ BINS = 72
 PER_OCTAVE = 8
 MEMORY = 8640.0
 """Readings: six days of minutes, a month of five minutes."""
-REFRESH = 16
+REFRESH = 16  # a power of two
 LEVELS = (0.5, 0.15, 0.05, 0.02)
 """Shares of readings above each quantile; the tail begins at the last."""
 DEPENDENT = 5.0
@@ -52,130 +56,164 @@ DRAWN = EXCESS + 1
 
 @dataclass(slots=True)
 class Sides:
-    """The two lanes that each row of a wave is about: M = 2 R, errors first, then values above or below.
+    """The two lanes that each row of a wave is about: errors first, then values above or below.
 
-    Columns [M], each whole in memory. unit: where it was not known, the size itself. x: where sizes lie in
-    their histograms, in bins from 0 on, beyond BINS at will. heads_R: [KINDS · HEADS, R] of all lanes.
+    Columns `[L, N]`, float32. here: the rows as `Rows.host` has them. unit: where it was not known, the size
+    itself; all_known: it was known everywhere. x: where sizes lie in their histograms, in bins from 0 on,
+    beyond BINS at will. lanes: places of their first bins in the flattened histograms.
     """
 
-    rows: Tensor
-    is_above_R: Tensor
-    heads_R: Tensor
-    lanes: Tensor
-    unit: Tensor
-    total: Tensor
-    drawn_DM: Tensor
-    x: Tensor
+    here: slice | Ints
+    is_above_N: Bools
+    lanes: Ints
+    unit: Singles
+    all_known: bool
+    total: Singles
+    drawn_DLN: Singles
+    x: Singles
 
 
 class Ranks:
     """Histograms of all slots. `look` and `surprise` read, `learn` and `refresh` write."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.fields = Fields(
+    def __init__(self) -> None:
+        self.fields = Columns(
             {
-                "bins": Field((KINDS, BINS), apart=True),
-                "heads": Field((KINDS, HEADS), apart=True),
-                "drawn": Field((KINDS, DRAWN), apart=True),
-            },
-            device,
+                "bins": Column(np.float32, shape=(KINDS, BINS)),
+                "heads": Column(np.float32, shape=(KINDS, HEADS)),
+                "drawn": Column(np.float32, shape=(KINDS, DRAWN)),
+            }
         )
-        self._steps = [math.log(before / after) for before, after in pairwise((1.0, *LEVELS))]
-        self._shares = torch.tensor(LEVELS, device=device)
-        self._middles = torch.arange(BINS, device=device) + 0.5
+        steps = [math.log(before / after) for before, after in pairwise((1.0, *LEVELS))]
+        self._steps = np.array(steps, np.float32)[:, None, None]
 
-    def look(self, rows: Tensor, mean: Tensor, away: Tensor) -> Sides:
-        """Where mean errors `[R]` ≥ 0 and deviations of values `[R]` lie."""
-        is_above, size = away >= 0, torch.cat([mean, away.abs()])
-        # transposed, so that what follows goes through whole columns
-        heads = self.fields["heads"].view(-1, KINDS * HEADS).index_select(0, rows).t().contiguous()
-        drawn = self.fields["drawn"].view(-1, KINDS * DRAWN).index_select(0, rows).t().contiguous()
-        head, drawn = (
-            torch.cat([b[:num], torch.where(is_above, b[num : 2 * num], b[2 * num :])], 1)
-            for b, num in ((heads, HEADS), (drawn, DRAWN))
-        )
-        unit = torch.where(head[UNIT] > 0, head[UNIT], size)
-        x = torch.log2(size / unit).mul_(PER_OCTAVE).add_(HOME)
-        first = rows * KINDS
+    def look(self, here: slice | Ints, slots: Ints, mean: Singles, away: Singles) -> Sides:
+        """Where mean errors `[N]` ≥ 0 and deviations of values `[N]` lie."""
+        is_above, lanes = away >= 0, np.empty((2, slots.size), np.int64)
+        lanes[0] = slots
+        lanes[1] = slots + np.where(is_above, ABOVE, BELOW) * (BINS * self.fields.capacity)
+        size = np.empty((2, slots.size), np.float32)
+        size[0], size[1] = mean, np.abs(away)
+        head = self._pick("heads", here, is_above)
+        known = head[UNIT] > 0
+        all_known = bool(known.all())
+        unit = head[UNIT] if all_known else np.where(known, head[UNIT], size)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            x = np.log2(size / unit)
+        x *= PER_OCTAVE
+        x += HOME
         return Sides(
-            rows=rows, is_above_R=is_above, heads_R=heads,
-            lanes=torch.cat([first, torch.where(is_above, first + ABOVE, first + BELOW)]),
-            unit=unit, total=head[TOTAL], drawn_DM=drawn,
-            x=x.nan_to_num_(nan=0.0, posinf=FARTHEST, neginf=0.0).clamp_(0.0, FARTHEST),
+            here=here, is_above_N=is_above, lanes=lanes, unit=unit,
+            all_known=all_known, total=head[TOTAL], drawn_DLN=self._pick("drawn", here, is_above),
+            x=np.fmin(np.fmax(x, 0.0), FARTHEST),  # 0 for NaN
         )  # fmt: skip
 
-    def surprise(self, at: Sides) -> Tensor:
-        """-ln p `[M]`, where p is the share of remembered readings at or beyond their places."""
-        told = torch.zeros_like(at.x)
-        before = at.drawn_DM[0] - PER_OCTAVE
-        for step, knot in zip(self._steps, at.drawn_DM[:EXCESS].unbind(0), strict=True):
-            width = (knot - before).clamp_(min=1e-3)
-            told.add_((at.x - before).div_(width).clamp_(0.0, 1.0).mul_(step))
-            before = knot
-        weight = (at.total * (LEVELS[-1] / DEPENDENT)).clamp_(min=1.0)
-        excess = at.drawn_DM[EXCESS].clamp(min=LEAST_EXCESS).mul_(weight)
-        beyond = (at.x - before).clamp_(min=0.0).div_(excess)
-        return told.add_(beyond.log1p_().mul_(weight))
+    def _pick(self, name: str, here: slice | Ints, is_above: Bools) -> Singles:
+        """Of each row the lane of errors and that of its value's side, `[…, L, N]`."""
+        every = self.fields[name][..., here]
+        picked = np.empty((every.shape[1], 2, is_above.size), np.float32)
+        picked[:, 0] = every[ERROR]
+        picked[:, 1] = np.where(is_above, every[ABOVE], every[BELOW])
+        return picked
 
-    def learn(self, at: Sides, errors: Tensor, values: Tensor) -> None:
-        """Take errors and values in, where these `[R]` say so. A deviation above counts for the lane below as
+    def surprise(self, at: Sides) -> Singles:
+        """-ln p `[L, N]`, where p is the share of remembered readings at or beyond their places."""
+        knots = at.drawn_DLN[:EXCESS]
+        before = np.concatenate([knots[:1] - PER_OCTAVE, knots[:-1]])
+        inside = at.x - before
+        inside /= np.maximum(knots - before, 1e-3)
+        np.minimum(np.maximum(inside, 0.0, out=inside), 1.0, out=inside)
+        inside *= self._steps
+        weight = np.maximum(at.total * (LEVELS[-1] / DEPENDENT), 1.0)
+        beyond = np.maximum(at.x - knots[-1], 0.0)
+        beyond /= np.maximum(at.drawn_DLN[EXCESS], LEAST_EXCESS) * weight
+        told: Singles = add_up(inside) + np.log1p(beyond) * weight
+        return told
+
+    def learn(self, at: Sides, errors: Bools, values: Bools) -> None:
+        """Take errors and values in, where these `[N]` say so. A deviation above counts for the lane below as
         a reading without one, and the other way round."""
-        learns = torch.cat([errors, values])
-        bins = self.fields["bins"].view(-1)
-        places = at.x.to(torch.int64).clamp_(max=BINS - 1).add_(at.lanes, alpha=BINS)
-        bins.index_copy_(0, places, bins.index_select(0, places).add_(learns))
-        heads, (of_error, of_value) = at.heads_R, at.unit.view(2, -1).unbind(0)
+        bins = self.fields["bins"].reshape(-1)
+        places = np.minimum(at.x, BINS - 1.0).astype(np.int64)
+        places *= self.fields.capacity
+        places += at.lanes
+        for row, learns in zip(places, (errors, values), strict=True):
+            bins[row] += learns
+        heads = self.fields["heads"]
+        heads[ERROR, TOTAL, at.here] += errors
+        heads[ABOVE:, TOTAL, at.here] += values
+        if at.all_known:
+            return
+        of_error, of_value = at.unit
         for lane, learnt, unit in (
             (ERROR, errors, of_error),
-            (ABOVE, values & at.is_above_R, of_value),
-            (BELOW, values & ~at.is_above_R, of_value),
+            (ABOVE, values & at.is_above_N, of_value),
+            (BELOW, values & ~at.is_above_N, of_value),
         ):
-            row = heads[lane * HEADS + UNIT]
-            torch.where(learnt, unit, row, out=row)
-            heads[lane * HEADS + TOTAL].add_(errors if lane == ERROR else values)
-        self.fields["heads"].view(-1, KINDS * HEADS).index_copy_(0, at.rows, heads.t())
+            heads[lane, UNIT, at.here] = np.where(learnt, unit, heads[lane, UNIT, at.here])
 
-    def refresh(self, rows: Tensor) -> None:
-        """Draw the quantiles of slots `[R]` anew, and forget as much as REFRESH readings do."""
-        keep = (1.0 - 1.0 / MEMORY) ** REFRESH
-        bins, heads, drawn = (self.fields[name] for name in ("bins", "heads", "drawn"))
-        mass = bins.index_select(0, rows).view(-1, BINS).mul_(keep)
-        head = heads.index_select(0, rows).view(-1, HEADS)
-        total = head[:, TOTAL] * keep
-        wanted = total[:, None] * self._shares
-        # mass of the last 1, 2 … BINS bins; of an edge between two bins: that of all above it
-        above = torch.nn.functional.pad(mass.flip(1).cumsum(1), (1, 0))
-        behind = torch.searchsorted(above, wanted, right=True).sub_(1).clamp_(min=0)
-        edge = BINS - behind  # the first one with no more above it than wanted
-        here = mass.gather(1, (edge - 1).clamp_(min=0)).clamp_(min=1e-9)
-        inside = (wanted - above.gather(1, behind)).div_(here).clamp_(0.0, 1.0)
-        knots = torch.where(edge > 0, edge - inside, 0.0)
-        start = knots[:, -1]
-        excess = (self._middles - start[:, None]).clamp_(min=0.0).mul_(mass).sum(1)
-        excess = excess.div_((total * LEVELS[-1]).clamp_(min=1e-9))
+    def refresh(self, here: slice | Ints) -> None:
+        """Draw the quantiles of these series anew, and forget as much as REFRESH readings do."""
+        keep = np.float32((1.0 - 1.0 / MEMORY) ** REFRESH)
+        fields = self.fields
+        # [BINS, KINDS, N], whole in memory
+        mass = np.multiply(fields["bins"].swapaxes(0, 1)[..., here], keep, order="C")
+        unit, total = fields["heads"][:, UNIT, here], fields["heads"][:, TOTAL, here] * keep
+        # mass of the last 0, 1 … BINS bins; of an edge between two bins: that of all above it
+        above = np.zeros((BINS + 1, *total.shape), np.float32)
+        for k in range(BINS):
+            np.add(above[k], mass[BINS - 1 - k], out=above[k + 1])
+        drawn = np.empty((KINDS, DRAWN, total.shape[1]), np.float32)
+        for k, level in enumerate(LEVELS):
+            wanted = total * np.float32(level)
+            # places [1, KINDS, N]
+            behind = (above <= wanted).view(np.int8).sum(0, dtype=np.int8, keepdims=True).astype(np.int64) - 1
+            edge = BINS - np.maximum(behind, 0)  # the first one with no more above it than wanted
+            inside = wanted - np.take_along_axis(above, BINS - edge, 0)
+            inside /= np.maximum(np.take_along_axis(mass, np.maximum(edge - 1, 0), 0), 1e-9)
+            np.minimum(np.maximum(inside, 0.0, out=inside), 1.0, out=inside)
+            drawn[:, k] = np.where(edge > 0, edge - inside, 0.0)[0]
+        start = drawn[:, EXCESS - 1]
+        beyond = np.maximum(_MIDDLES - start, 0.0)
+        beyond *= mass
+        drawn[:, EXCESS] = add_up(beyond) / np.maximum(total * LEVELS[-1], 1e-9)
         # units that don't fit the series any more are moved by whole octaves
-        octaves = torch.round((start - HOME) / PER_OCTAVE)
-        moves = ((start - HOME).abs() > ASTRAY) & (head[:, UNIT] > 0)
-        unit = head[:, UNIT]
+        moves = (np.abs(start - HOME) > ASTRAY) & (unit > 0)
         if moves.any():
-            octaves = torch.where(moves, octaves, 0.0)
-            mass = _moved(mass, octaves)
-            knots = (knots - octaves[:, None] * PER_OCTAVE).clamp_(min=0.0)
-            unit = unit * torch.exp2(octaves)
-        bins.index_copy_(0, rows, mass.view(-1, KINDS, BINS))
-        heads.index_copy_(0, rows, torch.stack([unit, total], 1).view(-1, KINDS, HEADS))
-        drawn.index_copy_(0, rows, torch.cat([knots, excess[:, None]], 1).view(-1, KINDS, DRAWN))
+            self._move(moves, mass, drawn, unit)
+        fields["bins"][..., here], fields["drawn"][..., here] = mass.swapaxes(0, 1), drawn
+        fields["heads"][:, UNIT, here], fields["heads"][:, TOTAL, here] = unit, total
 
-    def tail_start(self, rows: Tensor, kind: Tensor) -> Tensor:
+    @staticmethod
+    def _move(moves: Bools, mass: Singles, drawn: Singles, unit: Singles) -> None:
+        """Lanes `[KINDS, N]` whose tail lies astray get units so many octaves larger that it begins at HOME;
+        all in place."""
+        octaves = np.rint((drawn[:, EXCESS - 1] - HOME) / PER_OCTAVE).astype(np.int64)
+        for many in np.unique(octaves[moves]).tolist():
+            kind, row = np.nonzero(moves & (octaves == many))
+            mass[:, kind, row] = _lowered(mass[:, kind, row], many * PER_OCTAVE)
+            knots = drawn[kind, :EXCESS, row] - many * PER_OCTAVE
+            drawn[kind, :EXCESS, row] = np.maximum(knots, 0.0)
+            unit[kind, row] *= 2.0**many
+
+    def tail_start(self, slots: Ints, kind: Ints) -> Singles:
         """Sizes `[K]` that one reading in fifty exceeds, of one kind `[K]` each of these slots."""
-        lanes = rows * KINDS + kind
-        unit = self.fields["heads"].view(-1, HEADS)[lanes, UNIT]
-        last = self.fields["drawn"].view(-1, DRAWN)[lanes, EXCESS - 1]
-        return unit * torch.exp2((last - HOME) / PER_OCTAVE)
+        unit = self.fields["heads"][kind, UNIT, slots]
+        last = self.fields["drawn"][kind, EXCESS - 1, slots]
+        start: Singles = unit * np.exp2((last - HOME) / PER_OCTAVE)
+        return start
 
 
-def _moved(mass: Tensor, octaves: Tensor) -> Tensor:
-    """Histograms `[M, B]` for units that are so many octaves larger; what leaves them stays at their ends."""
-    bins = torch.arange(BINS, device=mass.device)
-    target = (bins - (octaves * PER_OCTAVE).to(torch.int64)[:, None]).clamp_(0, BINS - 1)
-    return torch.zeros_like(mass).scatter_add_(1, target, mass)
+_MIDDLES = (np.arange(BINS, dtype=np.float32) + np.float32(0.5))[:, None, None]
+
+
+def _lowered(mass: Singles, bins: int) -> Singles:
+    """Histograms `[B, M]`, each lowered by so many bins; what leaves them stays at their ends."""
+    lowered, far = np.zeros_like(mass), min(abs(bins), BINS - 1)
+    if bins > 0:
+        lowered[: BINS - far] = mass[far:]
+        lowered[0] += add_up(mass[:far])
+    else:
+        lowered[far:] = mass[: BINS - far]
+        lowered[-1] += add_up(mass[BINS - far :])
+    return lowered

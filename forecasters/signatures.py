@@ -62,7 +62,7 @@ def describe(bank: Bank) -> dict[str, str]:
     if bank.anomaly:
         # neither budget nor champion: what is rare for a series goes on, and adapts
         layout = repr(sorted((n, f.shape) for n, f in bank.anomaly.ranks.fields.spec.items()))
-        layout += repr(sorted((n, str(kind)) for n, (kind, _) in EPISODES.items()))
+        layout += repr(sorted((n, str(column.dtype)) for n, column in EPISODES.items()))
         signatures[ALERTING] = _text(version=1, layout=hashlib.sha256(layout.encode()).hexdigest()[:12])
     if bank.champion and bank.champion.at is None:
         signatures[FOLLOWING] = _text(version=1, forecasters=_listed(bank.names))

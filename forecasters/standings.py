@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from forecasters.buckets import Closed
-from forecasters.confidence import BlockMeans, margin
+from forecasters.confidence import BlockMeans, margin, running
 from forecasters.diebold_mariano import diebold_mariano
 from forecasters.steps import interpolation, scored_steps
 from forecasters.verdict import Figures
@@ -35,6 +35,10 @@ SHORTEST_WINDOW = 240
 """Buckets of a window at least: 40 readings are too few to see anything at one step."""
 BANDWIDTH_STEPS = 4
 """Bandwidth, and block length, in steps. The textbook's h - 1 rejects 8 to 10 equal pairs in 100."""
+
+
+MOST_WAITING = 256
+"""Closings that wait to be worked in together: one at a time they cost ten times as much."""
 
 
 class Standings:
@@ -63,46 +67,68 @@ class Standings:
         self._differences = BlockMeans(num_p, num_c)
         self._leader_PC = np.zeros((num_p, num_c), np.int64)
         self._span = np.zeros(2, np.int64)  # the first closed bucket and the last
+        self._waiting: list[Closed] = []
 
     def clear(self) -> None:
+        self._waiting.clear()
         for part in self._state().values():
             part[...] = 0
 
     def take(self, closed: Closed) -> None:
-        """Buckets later than all before."""
-        if not self._count_C.any():
-            self._span[0] = closed.number[0]
-        self._span[1] = closed.number[-1]
-        path_BE = np.einsum("bqe,q->be", closed.loss_BQE, self.path_Q)
-        loss_BCE = np.concatenate([closed.loss_BQE, path_BE[:, None]], 1)
-        for loss_CE in loss_BCE:
-            here = np.flatnonzero(np.isfinite(loss_CE[:, 0]))
-            if not here.size:
-                continue
-            loss = loss_CE[here]
-            self._ring[here, self._count_C[here] % self._window_C[here]] = loss
-            self._count_C[here] += 1
-            self._total_CE[here] += loss
-            self._block_CE[here] += loss
-            done = np.zeros(len(loss_CE), bool)
-            done[here] = self._count_C[here] % self._bandwidth_C[here] == 0
-            if done.any():
-                self._end_blocks(done)
+        """Buckets later than all before. They are worked in some hundred at a time, or when somebody
+        asks: in the same order, so that it makes no difference when."""
+        self._waiting.append(closed)
+        if len(self._waiting) >= MOST_WAITING:
+            self._catch_up()
 
-    def _end_blocks(self, done_C: npt.NDArray[np.bool_]) -> None:
-        """Blocks that are complete: a value for the confidence sequences, and who leads by them."""
-        mean_CE = self._block_CE / self._bandwidth_C[:, None]
-        done_PC = np.broadcast_to(done_C, self._leader_PC.shape)
-        self._differences.add(self._between(mean_CE), done_PC)
-        self._blocks_CE[done_C] += mean_CE[done_C]
-        self._block_CE[done_C] = 0.0
-        blocks = self._differences
-        mean, half = blocks.mean, margin(blocks.count, blocks.deviation)
-        sign = np.sign(np.nan_to_num(mean)).astype(np.int64)
-        # a leader stays until the mean itself has turned, so that the name does not flicker at the edge
-        stays = np.where(self._leader_PC == sign, sign, 0)
-        now = np.where(np.abs(mean) > half, sign, stays)
-        self._leader_PC = np.where(done_PC, now, self._leader_PC)
+    def _catch_up(self) -> None:
+        if not self._waiting:
+            return
+        if not self._count_C.any():
+            filled = [c for c in self._waiting if np.isfinite(c.loss_BQE).any()]
+            self._span[0] = (filled or self._waiting[-1:])[0].number[0]
+        self._span[1] = self._waiting[-1].number[-1]
+        loss_BQE = np.concatenate([closed.loss_BQE for closed in self._waiting])
+        self._waiting.clear()
+        path_BE = (loss_BQE * self.path_Q[:, None]).sum(1)
+        loss_BCE = np.concatenate([loss_BQE, path_BE[:, None]], 1)
+        for column in range(self._count_C.size):
+            loss_BE = loss_BCE[:, column]
+            loss_BE = loss_BE[np.isfinite(loss_BE[:, 0])]
+            if len(loss_BE):
+                self._take_column(column, loss_BE)
+
+    def _take_column(self, column: int, loss_BE: Floats) -> None:
+        count, num = int(self._count_C[column]), len(loss_BE)
+        size, length = int(self._window_C[column]), int(self._bandwidth_C[column])
+        newest = np.arange(max(num - size, 0), num)
+        self._ring[column, (count + newest) % size] = loss_BE[newest]
+        self._total_CE[column] = running(self._total_CE[column], loss_BE)[-1]
+        self._count_C[column] += num
+        means, start = [], 0
+        while start < num:
+            stop = start + length - (count + start) % length
+            block_E = running(self._block_CE[column], loss_BE[start:stop])[-1]
+            if stop <= num:
+                means.append(block_E / length)
+                block_E = np.zeros_like(block_E)
+            self._block_CE[column] = block_E
+            start = stop
+        if means:
+            self._end_blocks(column, np.stack(means))
+
+    def _end_blocks(self, column: int, mean_BE: Floats) -> None:
+        """Blocks that are complete: values for the confidence sequences, and who leads by them."""
+        self._blocks_CE[column] = running(self._blocks_CE[column], mean_BE)[-1]
+        then = self._differences.extend(self._between(mean_BE).T, column)
+        mean_BP, half_BP = then.mean, margin(then.count, then.deviation)
+        leader_P = self._leader_PC[:, column]
+        for mean, half in zip(mean_BP, half_BP, strict=True):
+            sign = np.sign(mean).astype(np.int64)
+            # a leader stays until the mean itself has turned, so that the name does not flicker at the edge
+            stays = np.where(leader_P == sign, sign, 0)
+            leader_P = np.where(np.abs(mean) > half, sign, stays)
+        self._leader_PC[:, column] = leader_P
 
     def _between(self, loss_CE: Floats) -> Floats:
         """`[P, C]` differences: first of the pair less second, negative where the first is better."""
@@ -111,6 +137,7 @@ class Standings:
 
     def window(self, column: int) -> Floats:
         """`[W, E]` mean losses of the newest buckets of a step, oldest first; column Q is the path."""
+        self._catch_up()
         count, size = int(self._count_C[column]), int(self._window_C[column])
         if count < size:
             return self._ring[column, :count].astype(np.float64)
@@ -124,21 +151,25 @@ class Standings:
     @property
     def newest(self) -> int:
         """Number of the last closed bucket."""
+        self._catch_up()
         return int(self._span[1])
 
     @property
     def spanned(self) -> int:
         """Buckets from the first to the last, those without a target included."""
+        self._catch_up()
         return int(self._span[1] - self._span[0] + 1) if self._count_C.any() else 0
 
     def mean_loss(self) -> Floats:
         """`[C, E]` over all buckets; NaN at a step without any."""
+        self._catch_up()
         with np.errstate(invalid="ignore"):
             mean: Floats = self._total_CE / np.where(self._count_C > 0, self._count_C, np.nan)[:, None]
         return mean
 
     def figures(self, won_3PC: Ints) -> dict[tuple[str, str], tuple[Figures, ...]]:
         """By pair, per column; won_3PC: series won, lost and tied."""
+        self._catch_up()
         columns = range(self._count_C.size)
         tests = [self._test(c) for c in columns]
         return {
@@ -187,6 +218,7 @@ class Standings:
         return {**{name: getattr(self, f"_{name}") for name in names}, **blocks}
 
     def save(self) -> Iterator[tuple[str, Tensor]]:
+        self._catch_up()
         for name, value in self._state().items():
             yield name, torch.from_numpy(value.copy())
 
@@ -199,5 +231,6 @@ class Standings:
                     f"{', '.join('–'.join(p) for p in self.pairs)} and steps {self.steps}, "
                     f"found {tuple(state[name].shape)}"
                 )
+        self._waiting.clear()
         for name, value in self._state().items():
             value[...] = state[name].numpy()

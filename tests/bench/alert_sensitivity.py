@@ -25,7 +25,7 @@ from forecasters import anomaly, build, ranks
 from forecasters.anomaly import SEASONS, YOUNG, AlertOptions, Anomaly
 from forecasters.budget import DAY_MS, Budget, Cut
 from forecasters.episodes import BEGINS
-from forecasters.rows import Rows
+from forecasters.outcome import Outcome
 from pipeline.alert_log import Episode
 from pipeline.alert_quality import LabelledFile, find_windows, measure, read_labels
 from pipeline.backtest import DEFAULT_FORECASTERS, DEFAULT_HORIZON
@@ -111,13 +111,8 @@ class Scoring:
         self.length = np.concatenate([kept["N"]] * times)
         self.cadence_ms = np.concatenate([kept["cad"]] * times).astype(np.int64)
         size = self.size = len(self.length)
-        memory = SimpleNamespace(
-            device=torch.device("cpu"), timetable={"cadence_ms": self.cadence_ms},
-            rings={"level": torch.ones(size + 1, 1, 2)},
-        )  # fmt: skip
-        self._level = memory.rings["level"]
-        options = AlertOptions(champion="x", hold=hold)
-        self.anomaly = Anomaly(["x"], memory, options)  # type: ignore[arg-type]
+        options, timetable = AlertOptions(champion="x", hold=hold), {"cadence_ms": self.cadence_ms}
+        self.anomaly = Anomaly(["x"], timetable, options)  # type: ignore[arg-type]
         for part in self.anomaly.parts().values():
             part.grow(size)
         each = len(champions) * len(kept["N"])
@@ -140,31 +135,21 @@ class Scoring:
         self.origin[first] = self.value[first, step]
         y = np.where(seen, value - self.origin[rows], self.last[rows])
         departure = y - self.center[rows]
-        self._level[rows, 0, 1] = torch.from_numpy(
-            np.nan_to_num(self.scale[rows, max(step - 1, 0)], nan=1.0).astype(np.float32)
-        )
-        of = Rows(rows, self.size, self.size, torch.device("cpu"))
-
-        def send(column: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(of.fill(column, 0))
-
-        wave = SimpleNamespace(
-            rows=of, departure=send(departure.astype(np.float32)), base=send(y + self.origin[rows]),
-            past_QR=of.index[None], valid_QR=send(valid)[None],
-            dep_QR=send((y != self.last[rows]).astype(np.float32))[None],
-            arrival=SimpleNamespace(
-                slots=rows, seen=seen, step=np.full(len(rows), step), good=self.good[rows],
-                place=SimpleNamespace(season_steps=self.season[rows]), restarted=None,
-            ),
+        arrival = SimpleNamespace(
+            rows=SimpleNamespace(slots=rows, host=rows), slots=rows, seen=seen, all_seen=bool(seen.all()),
+            step=np.full(len(rows), step), good=self.good[rows], restarted=None,
+            place=SimpleNamespace(season_steps=self.season[rows]),
         )  # fmt: skip
-        number = self.anomaly.episodes["judged"][rows]
+        outcome = Outcome(
+            error_EQN=np.nan_to_num(error).astype(np.float32)[None, None],
+            half_EQN=np.nan_to_num(self.half[rows, step], nan=1.0).astype(np.float32)[None, None],
+            valid_QN=valid[None],
+            scale_QN=np.nan_to_num(self.scale[rows, max(step - 1, 0)], nan=1.0).astype(np.float32)[None],
+            known_N=valid, moved_N=valid & (y != self.last[rows]), departure_N=departure.astype(np.float32),
+        )  # fmt: skip
+        number = self.anomaly.episodes.read("judged", rows)
         self._shown.value = np.array([self.cuts[k].value for k in rows])
-        alarms = self.anomaly.observe(
-            wave,  # type: ignore[arg-type]
-            time_ms, np.nan_to_num(value), send(np.nan_to_num(error).astype(np.float32))[None, None],
-            send(np.nan_to_num(self.half[rows, step], nan=1.0).astype(np.float32))[None, None],
-            send(valid)[None],
-        )  # fmt: skip
+        alarms = self.anomaly.observe(arrival, time_ms, np.nan_to_num(value), outcome)  # type: ignore[arg-type]
         is_young = (number < SEASONS * np.minimum(self.season[rows], 1440.0)) | (number + 1 < YOUNG)
         for at in np.flatnonzero(seen).tolist():
             stands_ms = int(self.cadence_ms[rows[at]])

@@ -70,8 +70,8 @@ def run_pair(net: str, number: int) -> dict[str, Any]:
         times = np.full(SERIES, int(history.event_time_ms[step * SERIES]))
         mask = np.isnan(row)
         results = [bank.step(slots, times, np.where(mask, 0.0, row), mask) for bank in banks]
-        errors = torch.cat([result.error for result in results], 1)
-        comparison.observe(slots, times, errors, results[0].scored)
+        errors = torch.cat([result.error for result in results], 1).permute(1, 2, 0).numpy()
+        comparison.observe(slots, times, errors, results[0].scored.t().numpy())
         comparison.close()
         if step % LOOK == LOOK - 1 or step == len(values) - 1:
             figures = comparison.summary().pairs[pair]

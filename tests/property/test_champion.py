@@ -24,7 +24,6 @@ FIRST = NAMES.index("linear")
 HORIZON = 3
 CADENCE_MS = 60_000
 SEASON = 8
-CPU = torch.device("cpu")
 
 
 def make(champion: str = LEADER, names: Sequence[str] = NAMES) -> Bank:
@@ -165,7 +164,7 @@ def test_a_new_series_in_an_old_slot_begins_anew() -> None:
 
 def test_errors_say_what_was_expected() -> None:
     with pytest.raises(ValueError, match=r"champion: expected leader or one of naive, rnn, got 'lstm'"):
-        Champion(("naive", "rnn"), "lstm", CPU)
+        Champion(("naive", "rnn"), "lstm")
     with pytest.raises(ValueError, match=r"champion leader: expected naive beside another forecaster"):
         build(["linear", "seasonal_naive"], alerts=AlertOptions(champion=LEADER), device="cpu")
 
@@ -174,10 +173,10 @@ def test_a_tie_changes_nothing() -> None:
     comparison = Comparison(("naive", "rnn"), [("rnn", "naive")], horizon=1)
     comparison.fields.grow(2)
     comparison.add(np.arange(2), np.full(2, CADENCE_MS))
-    champion = Champion(("naive", "rnn"), LEADER, CPU)
+    champion = Champion(("naive", "rnn"), LEADER)
     champion.fields.grow(2)
     for t in range(2 * FEWEST):
-        error = torch.tensor([[[1.0], [1.0]], [[1.0], [1.0 - MATERIAL / 2]]])
-        comparison.observe(np.arange(2), np.full(2, t * CADENCE_MS), error, torch.ones(2, 1) > 0)
+        error = np.array([[[1.0, 1.0]], [[1.0, 1.0 - MATERIAL / 2]]], np.float32)
+        comparison.observe(np.arange(2), np.full(2, t * CADENCE_MS), error, np.ones((1, 2), bool))
         champion.follow(np.arange(2), comparison)
     assert champion.list_names(np.arange(2)) == ["rnn", "rnn"]

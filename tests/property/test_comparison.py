@@ -36,8 +36,8 @@ class Log:
 
     series: npt.NDArray[np.int64]
     time_ms: npt.NDArray[np.int64]
-    error_NEQ: torch.Tensor
-    scored_NQ: torch.Tensor
+    error_EQN: npt.NDArray[np.float32]
+    scored_QN: npt.NDArray[np.bool_]
     tick: int
 
 
@@ -59,8 +59,8 @@ def make_log(
     return Log(
         series=series,
         time_ms=START + rounds_of * MINUTE + lag[series],
-        error_NEQ=torch.tensor(error, dtype=torch.float32),
-        scored_NQ=torch.tensor(generator.random((len(order), STEPS)) >= masked),
+        error_EQN=error.astype(np.float32).transpose(1, 2, 0),
+        scored_QN=(generator.random((len(order), STEPS)) >= masked).T,
         tick=num_series,
     )
 
@@ -104,7 +104,8 @@ def feed(
             if ticks > since:
                 comparison.close()
         elif ticks >= since and (until is None or ticks < until):
-            comparison.observe(log.series[rows], log.time_ms[rows], log.error_NEQ[rows], log.scored_NQ[rows])
+            errors, scored = log.error_EQN[..., rows], log.scored_QN[:, rows]
+            comparison.observe(log.series[rows], log.time_ms[rows], errors, scored)
 
 
 def state(comparison: Comparison, num_series: int) -> dict[str, torch.Tensor]:
@@ -156,22 +157,21 @@ def test_slots_do_not_matter() -> None:
     moved = np.random.default_rng(4).permutation(8)
     left, right = fresh(8), fresh(8)
     feed(left, log, 1)
-    feed(right, Log(moved[log.series], log.time_ms, log.error_NEQ, log.scored_NQ, log.tick), 2)
+    feed(right, Log(moved[log.series], log.time_ms, log.error_EQN, log.scored_QN, log.tick), 2)
     assert left.summary() == right.summary()
 
 
 def slow_means(log: Log) -> dict[int, npt.NDArray[np.float64]]:
     """By minute: mean over the readings with a target `[Q, E]`, NaN without any."""
-    loss = log.error_NEQ.double().abs().clamp(max=CLIP).numpy()
-    scored = log.scored_NQ.numpy()
+    loss = np.minimum(np.abs(log.error_EQN.astype(np.float64)), CLIP)
     means = {}
     for minute in np.unique(log.time_ms // MINUTE):
         here = log.time_ms // MINUTE == minute
         mean = np.full((STEPS, len(NAMES)), np.nan)
         for q in range(STEPS):
-            rows = here & scored[:, q]
+            rows = here & log.scored_QN[q]
             if rows.any():
-                mean[q] = loss[rows, :, q].mean(0)
+                mean[q] = loss[:, q, rows].mean(1)
         means[int(minute)] = mean
     return means
 
@@ -210,14 +210,14 @@ def test_series_won_equal_a_slow_reference() -> None:
     log = make_log(30, 50, 2)
     comparison = fresh(30)
     feed(comparison, log, 1)
-    loss = log.error_NEQ.double().abs().clamp(max=CLIP).numpy()
+    loss = np.minimum(np.abs(log.error_EQN.astype(np.float64)), CLIP)
     for a, b in PAIRS:
         for q in range(STEPS):
             won = lost = tied = 0
             for k in range(30):
-                rows = (log.series == k) & log.scored_NQ[:, q].numpy()
+                rows = (log.series == k) & log.scored_QN[q]
                 assert rows.sum() < SERIES_MEMORY
-                first, second = (loss[rows, NAMES.index(n), q].mean() for n in (a, b))
+                first, second = (loss[NAMES.index(n), q, rows].mean() for n in (a, b))
                 close = abs(first - second) <= TIE * second
                 won, lost, tied = (
                     won + (not close and first < second),
@@ -230,14 +230,14 @@ def test_series_won_equal_a_slow_reference() -> None:
 
 def test_a_target_counts_for_all_or_for_none() -> None:
     log = make_log(4, 60, 9, masked=0.0)
-    broken = log.error_NEQ.clone()
-    broken[50, 1, 2] = float("nan")
-    broken[70, 0, 0] = float("inf")
-    masked = log.scored_NQ.clone()
-    masked[50, 2] = masked[70, 0] = False
+    broken = log.error_EQN.copy()
+    broken[1, 2, 50] = np.nan
+    broken[0, 0, 70] = np.inf
+    masked = log.scored_QN.copy()
+    masked[2, 50] = masked[0, 70] = False
     left, right = fresh(4), fresh(4)
-    feed(left, Log(log.series, log.time_ms, broken, log.scored_NQ, log.tick), 1)
-    feed(right, Log(log.series, log.time_ms, log.error_NEQ, masked, log.tick), 1)
+    feed(left, Log(log.series, log.time_ms, broken, log.scored_QN, log.tick), 1)
+    feed(right, Log(log.series, log.time_ms, log.error_EQN, masked, log.tick), 1)
     assert_same(state(left, 4), state(right, 4))
 
 
@@ -258,7 +258,7 @@ def test_a_silent_series_delays_but_does_not_stop() -> None:
     comparison = fresh(5)
     feed(
         comparison,
-        Log(log.series[spoken], log.time_ms[spoken], log.error_NEQ[spoken], log.scored_NQ[spoken], 4),
+        Log(log.series[spoken], log.time_ms[spoken], log.error_EQN[..., spoken], log.scored_QN[:, spoken], 4),
         1,
     )
     newest = START // MINUTE + 2 * OPEN - 1
@@ -270,7 +270,7 @@ def test_a_wrong_clock_does_not_close_what_others_still_report() -> None:
     log = make_log(20, 100, 4)
     ahead = np.where(log.series == 3, log.time_ms + 10_000 * MINUTE, log.time_ms)
     comparison = fresh(20)
-    feed(comparison, Log(log.series, ahead, log.error_NEQ, log.scored_NQ, log.tick), 1)
+    feed(comparison, Log(log.series, ahead, log.error_EQN, log.scored_QN, log.tick), 1)
     assert comparison.summary().pairs["lstm", "rnn"][0].buckets >= 95
     assert comparison.summary().left_out <= 120  # the readings of the one, and the first round
 
@@ -283,11 +283,11 @@ def test_a_fast_series_counts_as_one() -> None:
     for minute in range(8):
         for second in range(60):
             slots = np.array([9]) if second else np.arange(10)
-            error = torch.where(torch.tensor(slots == 9)[:, None, None], 3.0, 1.0).expand(
-                -1, len(NAMES), STEPS
+            error = np.broadcast_to(
+                np.where(slots == 9, np.float32(3.0), np.float32(1.0)), (len(NAMES), STEPS, slots.size)
             )
             times = np.full(slots.size, START + minute * MINUTE + second * 1000)
-            comparison.observe(slots, times, error.clone(), torch.ones(slots.size, STEPS, dtype=torch.bool))
+            comparison.observe(slots, times, error, np.ones((STEPS, slots.size), bool))
         comparison.close()
     assert comparison.buckets.bucket_ms == MINUTE
     np.testing.assert_allclose(comparison.standings.window(0), 1.2, rtol=1e-4)
@@ -299,7 +299,7 @@ def test_another_cadence_starts_anew() -> None:
     assert comparison.summary().pairs["lstm", "rnn"][0].buckets > 20
     comparison.add(np.arange(4), np.full(4, 10 * MINUTE))
     later = make_log(4, 1, 1)
-    feed(comparison, Log(later.series, later.time_ms + 10**9, later.error_NEQ, later.scored_NQ, 4), 1)
+    feed(comparison, Log(later.series, later.time_ms + 10**9, later.error_EQN, later.scored_QN, 4), 1)
     assert comparison.restarts == 1
     assert comparison.summary().pairs["lstm", "rnn"][0].buckets == 0
 
@@ -343,7 +343,7 @@ def test_two_equal_forecasters_are_not_told_apart() -> None:
     better, at any step or for the path."""
     generator = torch.Generator().manual_seed(1)
     num, rounds, better = 20, 300, 0
-    everyone, scored = np.arange(num), torch.ones(num, STEPS, dtype=torch.bool)
+    everyone, scored = np.arange(num), np.ones((STEPS, num), bool)
     for _ in range(100):
         comparison = Comparison(("rnn", "lstm"), [("lstm", "rnn")], horizon=HORIZON)
         comparison.fields.grow(num)
@@ -352,7 +352,8 @@ def test_two_equal_forecasters_are_not_told_apart() -> None:
         for minute in range(rounds):
             shared = torch.randn(1, 1, STEPS, generator=generator)
             own = torch.randn(num, 2, STEPS, generator=generator)
-            comparison.observe(everyone, np.full(num, START + minute * MINUTE), shared + 0.5 * own, scored)
+            error = (shared + 0.5 * own).permute(1, 2, 0).numpy()
+            comparison.observe(everyone, np.full(num, START + minute * MINUTE), error, scored)
             comparison.close()
             if minute % 100 == 99:
                 said |= {f.verdict for f in comparison.summary().pairs["lstm", "rnn"]}
@@ -370,8 +371,9 @@ def test_a_better_forecaster_is_found() -> None:
     for minute in range(600):
         error = torch.randn(num, 2, STEPS, generator=generator) * torch.tensor([0.9, 1.0])[:, None]
         comparison.observe(
-            np.arange(num), np.full(num, START + minute * MINUTE), error, torch.ones(num, STEPS) > 0
-        )
+            np.arange(num), np.full(num, START + minute * MINUTE), error.permute(1, 2, 0).numpy(),
+            np.ones((STEPS, num), bool),
+        )  # fmt: skip
         comparison.close()
         first = comparison.summary().pairs["lstm", "rnn"][0] if minute == 50 else None
         if first:

@@ -17,12 +17,15 @@ from forecasters.confidence import ALPHA, FIRST_BLOCKS, BlockMeans, count_needed
 def test_block_means_equal_numpy(length: int, seed: int, offset: float) -> None:
     generator = np.random.default_rng(seed)
     values = generator.normal(size=(length, 2, 3)) + offset
-    taken = generator.random((length, 2, 3)) < 0.7
+    taken = generator.random((length, 3)) < 0.7
     blocks = BlockMeans(2, 3)
-    for value, at in zip(values, taken, strict=True):
-        blocks.add(value, at)
+    for c in range(3):
+        for part in np.split(np.flatnonzero(taken[:, c]), [length // 3]):
+            if part.size:
+                then = blocks.extend(values[part, :, c], c)
+                assert (then.count[-1] == blocks.count[:, c]).all()
     for k in np.ndindex(2, 3):
-        mine = values[(slice(None), *k)][taken[(slice(None), *k)]]
+        mine = values[(slice(None), *k)][taken[:, k[1]]]
         assert blocks.count[k] == mine.size
         if mine.size:
             assert blocks.mean[k] == pytest.approx(mine.mean(), rel=1e-9, abs=1e-9)
@@ -81,17 +84,17 @@ def test_watched_at_every_block_it_errs_at_most_at_its_level(step: int) -> None:
     """
     generator = np.random.default_rng(step)
     num, num_blocks, length = 1000, 300, 4 * step
-    blocks, wrong, fixed = BlockMeans(num), np.zeros(num, bool), np.zeros(num, bool)
+    blocks, wrong, fixed = BlockMeans(num, 1), np.zeros(num, bool), np.zeros(num, bool)
     shocks = np.zeros((num, step))
-    everyone = np.ones(num, bool)
     for k in range(num_blocks):
         fresh = generator.standard_t(5, size=(num, length))
         total = np.cumsum(np.concatenate([shocks, fresh], 1), 1)
         overlapping = total[:, step:] - total[:, :-step]
         shocks = fresh[:, -step:]
-        blocks.add(overlapping.mean(1), everyone)
+        then = blocks.extend(overlapping.mean(1)[None], 0)
         if k + 1 >= FIRST_BLOCKS:
-            wrong |= np.abs(blocks.mean) > margin(blocks.count, blocks.deviation)
-            fixed |= np.abs(blocks.mean) > 1.96 * blocks.deviation / math.sqrt(k + 1)
+            mean, deviation = then.mean[0], then.deviation[0]
+            wrong |= np.abs(mean) > margin(then.count[0], deviation)
+            fixed |= np.abs(mean) > 1.96 * deviation / math.sqrt(k + 1)
     assert wrong.mean() <= ALPHA
     assert fixed.mean() > 5 * ALPHA

@@ -17,6 +17,7 @@ from forecasters.ranks import ABOVE, ERROR, REFRESH, TOTAL, UNIT, Ranks, Sides
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 IDS = tuple("abcde")
+SLOT = np.array([0])
 
 
 def make_bank(budget: float = 3.0) -> Bank:
@@ -97,26 +98,26 @@ def test_each_kind_of_event_happens_where_it_should() -> None:
 
 def make_ranks(sizes: np.ndarray) -> Ranks:
     """Of one slot that has learnt these mean errors, and no deviation of its value."""
-    ranks = Ranks(torch.device("cpu"))
+    ranks = Ranks()
     ranks.fields.grow(1)
-    yes, no = torch.tensor([True]), torch.tensor([False])
+    yes, no = np.array([True]), np.array([False])
     for k, size in enumerate(sizes):
         ranks.learn(look(ranks, float(size)), yes, no)
         if k % REFRESH == REFRESH - 1:
-            ranks.refresh(torch.tensor([0]))
+            ranks.refresh(SLOT)
     return ranks
 
 
 def look(ranks: Ranks, size: float, away: float = 0.0) -> Sides:
-    return ranks.look(torch.tensor([0]), torch.tensor([size]), torch.tensor([away]))
+    return ranks.look(SLOT, SLOT, np.array([size], np.float32), np.array([away], np.float32))
 
 
 def find_surprise(ranks: Ranks, size: float) -> float:
-    return float(ranks.surprise(look(ranks, size))[0])
+    return float(ranks.surprise(look(ranks, size))[0, 0])
 
 
 def find_tail(ranks: Ranks) -> float:
-    return float(ranks.tail_start(torch.tensor([0]), torch.tensor([ERROR]))[0])
+    return float(ranks.tail_start(SLOT, np.array([ERROR]))[0])
 
 
 def test_surprise_is_the_rank_within_what_was_learnt() -> None:
@@ -128,7 +129,7 @@ def test_surprise_is_the_rank_within_what_was_learnt() -> None:
     far = [find_surprise(ranks, size) for size in (8.0, 20.0, 80.0)]
     assert -math.log(0.02) < far[0] < far[1] < far[2]
     assert find_tail(ranks) == pytest.approx(np.quantile(sizes, 0.98), rel=0.15)
-    untouched = ranks.fields["bins"][0, ABOVE]
+    untouched = ranks.fields["bins"][ABOVE]
     assert float(untouched.sum()) == 0.0
 
 
@@ -136,19 +137,19 @@ def test_a_unit_that_no_longer_fits_is_moved_and_nothing_is_lost() -> None:
     sizes = np.full(40 * REFRESH, 1000.0)
     sizes[:REFRESH] = 1.0
     ranks = make_ranks(sizes)
-    bins, total = ranks.fields["bins"][0, ERROR], ranks.fields["heads"][0, ERROR, TOTAL]
+    bins, total = ranks.fields["bins"][ERROR], ranks.fields["heads"][ERROR, TOTAL, 0]
     assert float(bins.sum()) == pytest.approx(float(total), rel=1e-4)
     assert find_tail(ranks) == pytest.approx(1000.0, rel=0.15)
 
 
 def test_a_value_is_learnt_on_its_side_and_counted_on_both() -> None:
-    ranks = Ranks(torch.device("cpu"))
+    ranks = Ranks()
     ranks.fields.grow(1)
-    yes, no = torch.tensor([True]), torch.tensor([False])
+    yes, no = np.array([True]), np.array([False])
     ranks.learn(look(ranks, 1.0, away=-3.0), no, yes)
     ranks.learn(look(ranks, 1.0, away=2.0), no, yes)
     ranks.learn(look(ranks, 1.0, away=2.0), no, yes)
-    bins, heads = ranks.fields["bins"][0], ranks.fields["heads"][0]
+    bins, heads = ranks.fields["bins"][..., 0], ranks.fields["heads"][..., 0]
     assert bins.sum(1).tolist() == [0.0, 2.0, 1.0]
     assert heads[:, UNIT].tolist() == [0.0, 2.0, 3.0]
     assert heads[:, TOTAL].tolist() == [0.0, 3.0, 3.0]
@@ -157,10 +158,9 @@ def test_a_value_is_learnt_on_its_side_and_counted_on_both() -> None:
 def test_the_joined_surprise_is_the_tail_of_a_sum_of_two() -> None:
     """Against counting: of independent surprises a share e^-s exceeds s."""
     rng = np.random.default_rng(5)
-    pairs = torch.from_numpy(rng.exponential(size=(2, 2_000_000)))
-    joined = join_surprises(pairs[0], pairs[1])
+    joined = join_surprises(*rng.exponential(size=(2, 2_000_000)))
     for s in (0.1, 1.0, 3.0, 6.0):
-        assert float((joined > s).double().mean()) == pytest.approx(math.exp(-s), rel=0.06)
+        assert float((joined > s).mean()) == pytest.approx(math.exp(-s), rel=0.06)
 
 
 @pytest.mark.parametrize("true_rate", [0.2, 5.0])
