@@ -14,7 +14,7 @@ or too far ahead of the oldest open one, is left out and counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,11 +49,19 @@ _COLUMNS = ("cadence_ms", "_time_ms", "_seen")
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Buckets closed at one tick, oldest first: mean loss by step and forecaster `[B, Q, E]`, NaN at a step
-    without a target."""
+    """Buckets closed at one tick, oldest first: sums of losses in 1 / UNIT, and of weights of readings."""
 
     number: Ints
-    loss_BQE: Floats
+    loss_BEQ: Floats
+    weight_BQ: Floats
+
+    @staticmethod
+    def means(parts: Sequence[Closed]) -> Floats:
+        """Mean losses by step and forecaster `[B, Q, E]`, NaN at a step without a target."""
+        loss = np.concatenate([part.loss_BEQ for part in parts]) / UNIT
+        weight = np.concatenate([part.weight_BQ for part in parts])
+        mean = loss / np.where(weight > 0, weight, np.nan)[:, None, :]
+        return np.ascontiguousarray(mean.transpose(0, 2, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,10 @@ class Sums:
 
     loss_EQ: Floats
     count_Q: Ints | Floats
+
+    @classmethod
+    def of(cls, loss_EQN: Singles, counted_QN: Bools) -> Sums:
+        return cls(loss_EQN.astype(np.float64).sum(-1), counted_QN.sum(-1))
 
 
 class Buckets:
@@ -83,6 +95,7 @@ class Buckets:
         # from the cadences, anew where a series comes or goes: who there is, how many, what length they want
         self._known: Bools | None = None
         self._num_known = self._wanted = 0
+        self._is_even = False  # whether no series is faster than the buckets
 
     def add(self, slots: Ints, cadence_ms: Ints) -> None:
         """Series with their cadences; a slot may be taken anew."""
@@ -93,12 +106,12 @@ class Buckets:
             self._time_ms = np.concatenate([self._time_ms, np.full(more, NEVER)])
             self._seen = np.concatenate([self._seen, np.full(more, NEVER)])
         self.cadence_ms[slots] = cadence_ms
-        self._known = None
+        self._known, self._is_even = None, False
         self._time_ms[slots] = self._seen[slots] = NEVER
 
     def remove(self, slots: Ints) -> None:
         self.cadence_ms[slots] = 0
-        self._known = None
+        self._known, self._is_even = None, False
         self._time_ms[slots] = self._seen[slots] = NEVER
 
     def observe(self, slots: Ints, time_ms: Ints, loss_EQN: Singles, counted_QN: Bools, sums: Sums) -> None:
@@ -109,18 +122,18 @@ class Buckets:
         self._since_look += slots.size
         if self.closed_through == NEVER:
             return
-        bucket = time_ms // self.bucket_ms
+        first = int(time_ms.min()) // self.bucket_ms
+        if self._is_even and int(time_ms.max()) // self.bucket_ms == first:
+            self._put(first, slots.size, sums)
+            return
         # a faster series has several readings in a bucket, which together count as one
         weight = np.minimum(self.cadence_ms[slots] / self.bucket_ms, 1.0)
-        is_even = weight.min() == 1.0
-        if bucket.min() == bucket.max() and is_even:
-            self._put(int(bucket[0]), slots.size, sums)
-            return
+        is_even, bucket = weight.min() == 1.0, time_ms // self.bucket_ms
         for number in np.unique(bucket).tolist():
             rows = bucket == number
             loss, counted = loss_EQN[..., rows], counted_QN[:, rows]
             if is_even:
-                part = Sums(loss.sum(-1, dtype=np.float64), counted.sum(-1))
+                part = Sums.of(loss, counted)
             else:
                 # rounded again, so that these sums are exact too: in 1 / UNIT of a loss and of a reading
                 some = weight[rows]
@@ -153,6 +166,7 @@ class Buckets:
         self._since_look = 0
         self._look += 1
         changed = self._renew_length(self._wanted)
+        self._is_even = bool((self.cadence_ms[known] >= self.bucket_ms).all())
         if not self.bucket_ms:
             return None, changed
         reporting = known & (self._look - self._seen <= LOOKS * OPEN)  # not for long silent
@@ -187,11 +201,10 @@ class Buckets:
             return None
         places = np.array(numbers) % OPEN
         at = places if len(numbers) > 1 else slice(places[0], places[0] + 1)
-        total, weight = self._sum[at] / UNIT, self._weight[at]
-        mean = total / np.where(weight > 0, weight, np.nan)[:, None, :]
+        closed = Closed(np.array(numbers), self._sum[at].copy(), self._weight[at].copy())
         self._sum[at] = self._weight[at] = 0.0
         self._touched[at] = False
-        return Closed(np.array(numbers), np.ascontiguousarray(mean.transpose(0, 2, 1)))
+        return closed
 
     def _renew_length(self, length: int) -> bool:
         """The bucket length is the cadence that nine in ten series keep; True where it has changed for good.
@@ -226,7 +239,7 @@ class Buckets:
         self.add(np.arange(num_slots), state["cadence_ms"].numpy())
         for name in _COLUMNS:
             getattr(self, name)[:num_slots] = state[name.lstrip("_")].numpy()
-        self._known = None
+        self._known, self._is_even = None, False
         for name, value in zip(_COUNTS, state["bucket_counts"].tolist(), strict=True):
             setattr(self, name, value)
         at = state["open_at"].numpy()

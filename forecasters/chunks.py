@@ -194,6 +194,9 @@ class Chunks:
 
     def _keep(self, num_whole: int, live: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which complete rows go into the pool, and where: (rows, places)."""
+        if not num_whole:
+            none = torch.zeros(0, dtype=torch.int64, device=self.device)
+            return none, none
         share = min(1.0, self.pool * self.chunk / (SPAN * max(live, 1)))
         draw = torch.rand(num_whole, 2, generator=generator)
         rows = torch.nonzero(draw[:, 0] < share).squeeze(1)

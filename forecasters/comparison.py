@@ -100,7 +100,9 @@ class Comparison:
         """
         here = slots if here is None else here
         size = np.abs(error_EQN)
-        counted = scored_QN & (size.sum(0) < np.inf)  # False for NaN
+        counted = scored_QN
+        if not size.max() < np.inf:
+            counted = counted & (size.sum(0) < np.inf)  # False for NaN
         how_many = int(np.count_nonzero(counted))
         loss = np.minimum(size, CLIP, out=size)
         loss *= UNIT
@@ -108,7 +110,7 @@ class Comparison:
         if how_many < counted.size:
             loss = np.where(counted, loss, np.float32(0.0))
         # of the whole wave, which mostly is of one bucket and one band; exact, being of whole numbers
-        sums = Sums(loss.sum(-1, dtype=np.float64), counted.sum(-1))
+        sums = Sums.of(loss, counted)
         self.buckets.observe(slots, time_ms, loss, counted, sums)
         if not how_many:
             return

@@ -62,6 +62,8 @@ class Irregular:
     def advance(self, slots: Ints, masked_N: Bools, filled_N: Ints) -> None:
         """A step of each series, after `filled` steps that had no reading. Before their losses are added."""
         share = self.fields["share"][slots]
+        if not (share.any() or masked_N.any() or filled_N.any()):
+            return
         for step in range(min(int(filled_N.max(initial=0)), LONGEST)):
             # as if each had come masked, bit for bit
             share = np.where(filled_N > step, share + (1.0 - share) * RATE, share)
@@ -77,7 +79,7 @@ class Irregular:
         band = np.searchsorted(_EDGES, share)
         for here in np.unique(band).tolist():
             loss, counted = loss_EQN[..., band == here], counted_QN[:, band == here]
-            self._add(here, Sums(loss.sum(-1, dtype=np.float64), counted.sum(-1)))
+            self._add(here, Sums.of(loss, counted))
 
     def _add(self, band: int, sums: Sums) -> None:
         for t, q in enumerate((0, -1)):

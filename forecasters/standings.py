@@ -85,10 +85,10 @@ class Standings:
         if not self._waiting:
             return
         if not self._count_C.any():
-            filled = [c for c in self._waiting if np.isfinite(c.loss_BQE).any()]
+            filled = [c for c in self._waiting if c.weight_BQ.any()]
             self._span[0] = (filled or self._waiting[-1:])[0].number[0]
         self._span[1] = self._waiting[-1].number[-1]
-        loss_BQE = np.concatenate([closed.loss_BQE for closed in self._waiting])
+        loss_BQE = Closed.means(self._waiting)
         self._waiting.clear()
         path_BE = (loss_BQE * self.path_Q[:, None]).sum(1)
         loss_BCE = np.concatenate([loss_BQE, path_BE[:, None]], 1)

@@ -39,16 +39,12 @@ def make_log(seed: int, rounds: int = 60) -> list[tuple[np.ndarray, ...]]:
     return log
 
 
-def add_up(loss_EQN: np.ndarray, counted_QN: np.ndarray) -> Sums:
-    return Sums(loss_EQN.sum(-1, dtype=np.float64), counted_QN.sum(-1))
-
-
 def feed(irregular: Irregular, log: list, rng: np.random.Generator | None) -> None:
     for masked, filled, loss, counted in log:
         order = np.arange(SERIES) if rng is None else rng.permutation(SERIES)
         for part in [order] if rng is None else np.split(order, [int(rng.integers(1, SERIES))]):
             irregular.advance(part, masked[part], filled[part])
-            irregular.add(part, loss[..., part], counted[:, part], add_up(loss[..., part], counted[:, part]))
+            irregular.add(part, loss[..., part], counted[:, part], Sums.of(loss[..., part], counted[:, part]))
         irregular.tick()
 
 
@@ -104,7 +100,7 @@ def test_steps_passed_over_count_as_masked_ones() -> None:
 def test_full_bands_are_halved_and_go_on() -> None:
     irregular = fresh()
     loss, counted = np.full((2, 3, 1), 2.0 * UNIT, np.float32), np.ones((3, 1), bool)
-    irregular.add(np.zeros(1, np.int64), loss, counted, add_up(loss, counted))
+    irregular.add(np.zeros(1, np.int64), loss, counted, Sums.of(loss, counted))
     state = dict(irregular.save())
     irregular.load({name: column * 2.0**28 for name, column in state.items()})
     irregular.tick()
