@@ -9,7 +9,7 @@ are to be compared between forecasters, or with naive in the same band.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,14 @@ class Bands:
     upper: tuple[float, ...]
     count: npt.NDArray[np.float64]
     loss: npt.NDArray[np.float64]
+
+
+def pool(parts: Sequence[Bands]) -> Bands:
+    """Of several shards, which have the same forecasters and steps."""
+    count = np.stack([part.count for part in parts])
+    total = np.stack([np.nan_to_num(part.loss) for part in parts]) * count[:, :, None]
+    mean = total.sum(0) / np.where(count.sum(0) > 0, count.sum(0), np.nan)[:, None]
+    return Bands(parts[0].names, parts[0].steps, parts[0].upper, count.sum(0), mean)
 
 
 class Irregular:

@@ -15,12 +15,13 @@ from forecasters import Result, build
 from forecasters.anomaly import AlertOptions
 from forecasters.comparison import Comparison
 from forecasters.errors import Float64Array, Int64Array, PathErrors
+from forecasters.irregular import Bands
 from forecasters.verdict import Evidence
 from pipeline.alert_log import AlertLog, Episode, ScoreRows, format_time
 from pipeline.config import ConfigError
 from pipeline.engine.engine import Bank, Engine, Wave
 from pipeline.engine.intake import Intake, IntakeOptions
-from pipeline.evidence import list_comparisons, say_who_leads
+from pipeline.evidence import list_comparisons, list_masked, say_who_leads
 from pipeline.forecast_file import ForecastFile
 from pipeline.histories import History
 from pipeline.placement import find_partition
@@ -254,6 +255,7 @@ class Part:
     errors: PathErrors
     scale_by_slot: Float64Array
     evidence: Sequence[Evidence]
+    bands: Sequence[Bands]
     counts: Mapping[str, int]
     episodes: Sequence[Episode]
     scores: ScoreRows | None
@@ -280,6 +282,7 @@ def _conclude(
         errors=shards[0].errors.join([s.errors for s in shards[1:]], [len(s.series) for s in shards]),
         scale_by_slot=np.concatenate([scales[shard.series] for shard in shards]),
         evidence=[shard.bank.comparison.summary() for shard in shards if shard.bank.comparison],
+        bands=[shard.bank.comparison.irregular.summary() for shard in shards if shard.bank.comparison],
         counts=dict(counts),
         episodes=sorted(episodes, key=lambda e: (e.first_ms, e.series)),
         scores=log.columns(episodes) if options.keep_scores else None,
@@ -312,6 +315,7 @@ def build_report(parts: Sequence[Part], options: BacktestOptions, seconds: float
         "readings_per_second": round(readings / seconds, 1),
         "forecasters": forecasters,
         "comparison": list_comparisons(evidence),
+        "masked": list_masked([bands for part in parts for bands in part.bands]),
         "sentence": say_who_leads(evidence, spent),
         "alerts": [
             {"series": e.series, "time": format_time(e.first_ms), "score": round(e.score, 3)}

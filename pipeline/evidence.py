@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from forecasters.irregular import Bands, pool
 from forecasters.sentence import sentence
 from forecasters.verdict import NAIVE, Combined, Evidence, combine
 
@@ -43,6 +44,26 @@ def list_comparisons(evidence: Sequence[Evidence]) -> list[dict[str, object]]:
                 }
             )
     return rows
+
+
+def list_masked(parts: Sequence[Bands]) -> list[dict[str, object]]:
+    """How errors grow where readings are missing: a row for each share of masked steps that occurred and each
+    of two steps ahead, with the mean error of every forecaster in units of scale. masked_to: the largest
+    share of the row, over the series' last hundred steps or so."""
+    if not parts:
+        return []
+    bands = pool(parts)
+    return [
+        {
+            "masked_to": upper,
+            "step": step,
+            "targets": int(bands.count[b, t]),
+            "error": dict(zip(bands.names, bands.loss[b, :, t].tolist(), strict=True)),
+        }
+        for t, step in enumerate(bands.steps)
+        for b, upper in enumerate(bands.upper)
+        if bands.count[b, t] > 0
+    ]
 
 
 def say_who_leads(evidence: Sequence[Evidence], seconds: Mapping[str, float]) -> str | None:

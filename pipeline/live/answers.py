@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from pipeline.evidence import list_masked
 from pipeline.live.listing import Listing, Query
 from pipeline.live.networks import describe_reach
 from pipeline.live.overview import describe_alert, sum_seconds
@@ -121,8 +122,8 @@ class Answers:
         }
 
     def describe_networks(self) -> object:
-        """{"version", "needed", "reach": {network: see `describe_reach`}, "training", "cost"}; needed:
-        readings of a series before there is a reach."""
+        """{"version", "needed", "reach": {network: see `describe_reach`}, "training", "cost",
+        "masked": see `list_masked`}; needed: readings of a series before there is a reach."""
         copies, snapshot = self._view.networks(), self._view.snapshot()
         shards = snapshot.shards if snapshot else ()
         spent, learned = sum_seconds(shards), sum(shard.learned for shard in shards)
@@ -141,6 +142,9 @@ class Answers:
                 }
                 for name in training
             },
+            "masked": list_masked(
+                [each.comparison.irregular.summary() for each in shards if each.comparison]
+            ),
         }
 
 

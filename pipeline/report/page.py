@@ -51,6 +51,8 @@ def make_report(report: Report, pictures: Sequence[Picture], *, units: str, vers
             [format_cell(row[key], key) for key in COMPARISON_COLUMNS.values()]
             for row in report["comparison"]
         ],
+        masked_headings=["masked steps", "steps ahead", "targets", *report["forecasters"]],
+        masked_rows=list_masked_rows(report),
     )
 
 
@@ -101,6 +103,18 @@ def list_path_rows(report: Report) -> list[list[str]]:
         [name, path, *(format_cell(numbers[key], key) for key in PATH_COLUMNS.values())]
         for name, figures in report["forecasters"].items()
         for path, numbers in figures["path"].items()
+    ]
+
+
+def list_masked_rows(report: Report) -> list[list[str]]:
+    """Errors by share of masked steps; none where all series were alike in this."""
+    rows = report["masked"]
+    if len({row["masked_to"] for row in rows}) < 2:
+        return []
+    return [
+        [f"up to {100 * row['masked_to']:g} %", str(row["step"]), f"{row['targets']:,}"]
+        + [f"{row['error'][name]:.3f}" for name in report["forecasters"]]
+        for row in rows
     ]
 
 

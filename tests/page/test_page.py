@@ -252,6 +252,22 @@ def test_why(serve, open_page):
     assert painted(page, "#reach")[0] > 300
     assert "gradient norm, before clipping" in page.locator("#training").inner_text()
     assert page.locator("#training thead th").all_inner_texts() == ["RNN", "LSTM"]
+    assert page.locator("#masked-box").is_hidden(), "no step was masked"
+
+
+def test_errors_where_readings_are_missing(serve, open_page):
+    server = serve(*SERIES, past=60)
+    for _ in range(6):
+        server.do(lambda stage: stage.step(SERIES, 2, fault=2))
+        server.do(lambda _: server.move(4))
+    page = open_page(server.url)
+    page.locator("#why summary").click()
+    page.wait_for_selector("#masked tbody tr")
+    heads = page.locator("#masked thead th").all_inner_texts()
+    assert heads == ["masked", "steps ahead", "targets", "RNN", "LSTM"]
+    shares = page.locator("#masked tbody th").all_inner_texts()
+    assert {"up to 1 %", "up to 5 %"} <= {share.replace("\N{NO-BREAK SPACE}", " ") for share in shares}
+    assert all(float(cell) > 0 for cell in page.locator("#masked tbody td:last-child").all_inner_texts())
 
 
 def test_layout_stands_still_and_nothing_piles_up(serve, open_page):

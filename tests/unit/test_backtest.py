@@ -69,11 +69,27 @@ def test_naive_follows_the_protocol_of_the_literature(tmp_path: Path, walk: np.n
     assert outcome.counts["accepted"] == 240
 
 
+def test_errors_are_told_by_share_of_masked_steps(tmp_path: Path, walk: np.ndarray) -> None:
+    """Of three series one lacks every third reading: its steps end up in a band of their own."""
+    holed = walk.copy()
+    holed[::3, 2] = np.nan
+    history = read(write_wide(tmp_path / "a.csv", holed, ["x", "y", "z"]))
+    rows = run_backtest(history, BacktestOptions(forecasters=("naive", "linear"), horizon=2)).report["masked"]
+    assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
+    ahead = {row["masked_to"]: row for row in rows if row["step"] == 1}
+    assert max(ahead) == 0.25
+    assert ahead[0.01]["targets"] >= 2 * (len(walk) - 4)
+    assert all(row["error"]["naive"] > 0 for row in rows)
+    whole = read(write_wide(tmp_path / "b.csv", walk, ["x", "y", "z"]))
+    rows = run_backtest(whole, BacktestOptions(forecasters=("naive", "linear"), horizon=2)).report["masked"]
+    assert [(row["masked_to"], row["step"]) for row in rows] == [(0.01, 1), (0.01, 2)]
+
+
 def test_report_has_the_keys_of_the_contract(tmp_path: Path, walk: np.ndarray) -> None:
     history = read(write_wide(tmp_path / "a.csv", walk, ["x", "y", "z"]))
     report = run_backtest(history, BacktestOptions(forecasters=("naive", "linear"), horizon=2)).report
     keys = "version files series readings scored_from horizon seed device seconds readings_per_second"
-    assert list(report) == [*keys.split(), "forecasters", "comparison", "sentence", "alerts"]
+    assert list(report) == [*keys.split(), "forecasters", "comparison", "masked", "sentence", "alerts"]
     row = report["comparison"][0]
     columns = "a b step difference lower upper dm p won leader verdict needs"
     assert list(row) == columns.split()

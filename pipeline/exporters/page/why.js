@@ -21,6 +21,7 @@ export class Why {
     setText(byId("why-text"), say(answer, names));
     this.drawReach(answer.reach);
     this.renderTraining(answer, names);
+    renderMasked(answer.masked, names);
   }
 
   drawReach(reach) {
@@ -57,6 +58,18 @@ export class Why {
       el("tbody", {}, ...rows.map(([label, find]) =>
         el("tr", {}, el("th", { scope: "row" }, label), ...names.map((name) => el("td", {}, find(name)))))));
   }
+}
+
+// How errors grow where readings are missing; shown once series differ in that.
+function renderMasked(rows, names) {
+  const shown = new Set(rows.map((row) => row.masked_to)).size > 1;
+  byId("masked-box").hidden = !shown;
+  if (!shown) return;
+  byId("masked").replaceChildren(
+    el("caption", {}, "Mean error in units of a series' scale. Rows hold other series and other hours: compare within a row."),
+    el("thead", {}, el("tr", {}, ...["masked", "steps ahead", "targets", ...names.map(title)].map((text) => el("th", { scope: "col" }, text)))),
+    el("tbody", {}, ...rows.map((row) => el("tr", {}, el("th", { scope: "row" }, `up to ${percent(row.masked_to, 0)}`),
+      ...[count(row.step), count(row.targets), ...names.map((name) => number(row.error[name], 3))].map((text) => el("td", {}, text))))));
 }
 
 const total = ({ applied, clipped }) => applied + clipped;

@@ -191,3 +191,7 @@ def test_networks_tell_their_reach_training_and_cost(stage, answers, monkeypatch
         assert found["training"][name]["norm"] > 0
         assert found["cost"][name]["seconds_per_reading"] > 0
         assert found["cost"][name]["bytes_per_series"] > 0
+    first = found["masked"][0]
+    assert (first["masked_to"], first["step"]) == (0.01, 1)
+    assert first["targets"] > 0
+    assert first["error"]["lstm"] > 0

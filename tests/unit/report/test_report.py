@@ -131,11 +131,14 @@ def test_the_report_is_one_file_in_which_names_are_text(played: tuple[dict[str, 
     assert opening < text.index("<svg")
     order = [text.index(f"<h2>{heading}</h2>") for heading in (
         "Forecasts against values", "Error by step", "Calibration", "Error over time", "lstm against rnn",
-        "Gradient reach", "Figures", "Comparison",
+        "Gradient reach", "Figures", "Comparison", "Where readings are missing",
     )]  # fmt: skip
     assert order == sorted(order)
     for row in report["comparison"]:
         assert row["verdict"] in read.texts
+    assert len(report["masked"]) >= 4, "a hole takes a series through several shares"
+    for row in report["masked"]:
+        assert f"{row['error']['lstm']:.3f}" in read.texts
 
 
 def test_pictures_follow_the_theme_and_share_no_id(played: tuple[dict[str, Any], Recorder]) -> None:
