@@ -25,6 +25,7 @@ CADENCE_MS = 60_000
 DEFAULTS = ("naive", "seasonal_naive", "linear", "rnn", "lstm", "blend")
 SECONDS_PER_RUN = 1.0
 GEMM_SIZE = 1024
+DRAWN = 1_000_000  # values at a time
 
 
 def _rate(work: Callable[[], int], runs: int) -> float:
@@ -74,15 +75,18 @@ def one_series_rate(kind: str, runs: int) -> float:
 
 
 def _waves(bank: Bank, num_series: int) -> Iterator[int]:
-    """Endless rounds of readings, one of each series; yields how many."""
+    """Endless rounds of readings, one of each series; yields how many. Values are drawn many rounds ahead,
+    as the yardstick's are."""
     slots = bank.add([f"sensor/{k}" for k in range(num_series)], cadence_ms=CADENCE_MS)
     rng = np.random.default_rng(0)
-    level = rng.normal(size=num_series)
-    for k in range(10**9):
-        level = level + rng.normal(size=num_series)
-        value = level + 5 * np.sin(2 * np.pi * k / 1440)
-        bank.step(slots, np.full(num_series, k * CADENCE_MS), value)
-        yield num_series
+    level, many = rng.normal(size=num_series), max(DRAWN // num_series, 1)
+    for first in range(0, 10**9, many):
+        walk = level + rng.normal(size=(many, num_series)).cumsum(0)
+        level = walk[-1]
+        walk += 5 * np.sin(2 * np.pi * np.arange(first, first + many)[:, None] / 1440)
+        for k, value in enumerate(walk, first):
+            bank.step(slots, np.full(num_series, k * CADENCE_MS), value)
+            yield num_series
 
 
 def bank_case(
