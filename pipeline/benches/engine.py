@@ -1,7 +1,7 @@
 """`gatecast bench engine`: readings per second of forecast and learn on one core, beside two yardsticks.
 
-Every case runs several times; the median is reported. A case's ratio is its rate over that of the yardstick
-measured in the same process: a plain one-series network (32 units, window 32, Adam) that is trained on its
+Cases and yardstick take turns several times; medians are reported. A case's ratio is its rate over that of
+the yardstick a moment before: a plain one-series network (32 units, window 32, Adam) that is trained on its
 whole window at every observation, which is what River-style libraries around PyTorch do.
 """
 
@@ -28,30 +28,31 @@ GEMM_SIZE = 1024
 DRAWN = 1_000_000  # values at a time
 
 
-def _rate(work: Callable[[], int], runs: int) -> float:
-    """Median over `runs` of units of work per second; each run lasts about a second."""
-    rates = []
-    for _ in range(runs):
-        done, start = 0, time.perf_counter()
-        while (spent := time.perf_counter() - start) < SECONDS_PER_RUN:
-            done += work()
-        rates.append(done / spent)
-    return statistics.median(rates)
+Work = Callable[[], int]
+"""Does some work; returns how much it was."""
 
 
-def gemm_rate(runs: int) -> float:
-    """GFLOP/s of a float32 matrix product on one thread."""
+def _rate(work: Work) -> float:
+    """Units of work per second, over about a second."""
+    done, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < SECONDS_PER_RUN:
+        done += work()
+    return done / spent
+
+
+def make_gemm() -> Work:
+    """Floating-point operations of a float32 matrix product."""
     a, b = torch.randn(GEMM_SIZE, GEMM_SIZE), torch.randn(GEMM_SIZE, GEMM_SIZE)
 
     def work() -> int:
         torch.mm(a, b)
         return 2 * GEMM_SIZE**3
 
-    return _rate(work, runs) / 1e9
+    return work
 
 
-def one_series_rate(kind: str, runs: int) -> float:
-    """Observations per second of the plain one-series network."""
+def make_one_series(kind: str) -> Work:
+    """Observations of the plain one-series network."""
     torch.manual_seed(0)
     net = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM}[kind](1, HIDDEN, batch_first=True)
     head = torch.nn.Linear(HIDDEN, 1)
@@ -71,7 +72,7 @@ def one_series_rate(kind: str, runs: int) -> float:
         adam.step()
         return 1
 
-    return _rate(work, runs)
+    return work
 
 
 def _waves(bank: Bank, num_series: int) -> Iterator[int]:
@@ -89,54 +90,87 @@ def _waves(bank: Bank, num_series: int) -> Iterator[int]:
             yield num_series
 
 
-def bank_case(
-    names: tuple[str, ...], num_series: int, runs: int, alerts: AlertOptions | None = None, **options: float
-) -> tuple[float, dict[str, float]]:
-    """(readings per second, share of the time by part), after a warm-up that has begun to learn."""
-    bank = build(names, seed=0, device="cpu", alerts=alerts, **options)  # type: ignore[arg-type]
-    rounds = _waves(bank, num_series)
-    for _ in range(100 if num_series < 5000 else 50):
-        next(rounds)
-    parts = (*names, COMPARISON, ALERTS)
-    before = {part: bank.seconds(part) for part in parts}
-    start = time.perf_counter()
-    rate = _rate(lambda: next(rounds), runs)
-    spent = time.perf_counter() - start
-    share = {part: round((bank.seconds(part) - before[part]) / spent, 3) for part in parts}
-    return rate, {**share, "shared": round(1.0 - sum(share.values()), 3)}
+class BankCase:
+    """A bank that is read to, warmed up until it has begun to learn."""
+
+    def __init__(
+        self, names: tuple[str, ...], num_series: int, alerts: AlertOptions | None = None, **options: float
+    ) -> None:
+        self.num_series, self.parts = num_series, (*names, COMPARISON, ALERTS)
+        self.bank = build(names, seed=0, device="cpu", alerts=alerts, **options)  # type: ignore[arg-type]
+        self._rounds = _waves(self.bank, num_series)
+        for _ in range(100 if num_series < 5000 else 50):
+            next(self._rounds)
+        self._spent, self._before = 0.0, self._seconds()
+
+    def work(self) -> int:
+        return next(self._rounds)
+
+    def rate(self) -> float:
+        """Readings per second, over about a second."""
+        start = time.perf_counter()
+        rate = _rate(self.work)
+        self._spent += time.perf_counter() - start
+        return rate
+
+    def share(self) -> dict[str, float]:
+        """Of the time so far, by part."""
+        now = self._seconds()
+        share = {part: round((now[part] - self._before[part]) / self._spent, 3) for part in self.parts}
+        return {**share, "shared": round(1.0 - sum(share.values()), 3)}
+
+    def _seconds(self) -> dict[str, float]:
+        return {part: self.bank.seconds(part) for part in self.parts}
+
+
+def _take_turns(yardstick: Work, cases: list[BankCase], runs: int) -> tuple[float, list[tuple[float, float]]]:
+    """(median rate of the yardstick, median rate of each case and median of its ratios). Both are measured in
+    each turn, one after the other: a machine's speed drifts by a third within minutes."""
+    turns = [(_rate(yardstick), [case.rate() for case in cases]) for _ in range(runs)]
+    medians = [
+        (
+            statistics.median(rates[at] for _, rates in turns),
+            statistics.median(rates[at] / unit for unit, rates in turns),
+        )
+        for at in range(len(cases))
+    ]
+    return statistics.median(unit for unit, _ in turns), medians
 
 
 def run_engine(series: tuple[int, ...], runs: int) -> list[Row]:
     """All cases."""
     torch.set_num_threads(1)
     rows: list[Row] = []
-    gemm = gemm_rate(runs)
     for kind in ("rnn", "lstm"):
-        yardstick = one_series_rate(kind, runs)
-        for count in series:
-            rate, share = bank_case((kind,), count, runs, horizon=1, hidden=HIDDEN, replay=0)
+        cases = [BankCase((kind,), count, horizon=1, hidden=HIDDEN, replay=0) for count in series]
+        yardstick, medians = _take_turns(make_one_series(kind), cases, runs)
+        for case, (rate, ratio) in zip(cases, medians, strict=True):
             rows.append(
                 Row(
-                    case=kind, series=count, value=round(rate, 1), yardstick_value=round(yardstick, 1),
-                    yardstick=f"one-series nn.{kind.upper()}, window {WINDOW}",
-                    ratio=round(rate / yardstick, 2),
-                    runs=runs, share=share,
+                    case=kind, series=case.num_series, value=round(rate, 1),
+                    yardstick_value=round(yardstick, 1),
+                    yardstick=f"one-series nn.{kind.upper()}, window {WINDOW}", ratio=round(ratio, 2),
+                    runs=runs, share=case.share(),
                 )
             )  # fmt: skip
-    for count in series:
-        rate, share = bank_case(DEFAULTS, count, runs, alerts=AlertOptions(champion=DEFAULTS[-1]))
+    alerts = AlertOptions(champion=DEFAULTS[-1])
+    cases = [BankCase(DEFAULTS, count, alerts) for count in series]
+    gemm, medians = _take_turns(make_gemm(), cases, runs)
+    for case, (rate, ratio) in zip(cases, medians, strict=True):
+        share = case.share()
         judging = share[COMPARISON] + share[ALERTS]
         rows.append(
             Row(
-                case="comparison and alerts", series=count, value=round(1e6 * judging / rate, 3),
+                case="comparison and alerts", series=case.num_series, value=round(1e6 * judging / rate, 3),
                 unit="µs a reading", yardstick="all of the defaults, µs a reading",
                 yardstick_value=round(1e6 / rate, 3), ratio=round(judging, 3), runs=runs, share={},
             )
         )  # fmt: skip
         rows.append(
             Row(
-                case="defaults", series=count, value=round(rate, 1), yardstick="fp32 GEMM, GFLOP/s",
-                yardstick_value=round(gemm, 1), ratio=round(rate / gemm, 2), runs=runs, share=share,
+                case="defaults", series=case.num_series, value=round(rate, 1),
+                yardstick="fp32 GEMM, GFLOP/s", yardstick_value=round(gemm / 1e9, 1),
+                ratio=round(1e9 * ratio, 2), runs=runs, share=share,
             )
         )  # fmt: skip
     return rows
