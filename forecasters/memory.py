@@ -166,7 +166,7 @@ class Memory:
         )
 
     def _far_places(self, place: Tensor, count: int) -> Tensor:
-        """Where the features of PROFILE and YESTERDAY stand in the flattened answer `[2 · N]`."""
+        """Where the features of profile and season before stand in the flattened answer `[2 · N]`."""
         now = torch.zeros(1, dtype=torch.int64)
         return torch.cat([now, place, count + now, count + place[::2]]).to(self.device)
 

@@ -23,9 +23,6 @@ PROFILE_RATE = 0.1
 EPSILON = 1e-5
 """Of a bin, in float32: a lead of whole bins must not fall just below one."""
 
-PROFILE = slice(2 * BINS, 3 * BINS)
-RECENT = slice(0, 2 * BINS)
-
 FIELDS: Mapping[str, Field] = {
     # the means of the last two seasons' bins, then the profile; NaN where nothing was seen
     "season": Field((3 * BINS,), initial=float("nan"), apart=True),

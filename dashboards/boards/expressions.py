@@ -8,7 +8,6 @@ PATH = 'step="path"'
 RATE = "$__rate_interval"
 
 SKILL = "gatecast:forecast_skill:ratio"
-MASE = "gatecast:forecast_mase:ratio"
 MISSES = "gatecast:forecast_interval_misses:ratio_rate"
 
 
