@@ -196,14 +196,20 @@ def _print(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("case", "series", "value", "unit", "yardstick", "its value", "ratio", "share of the time")
+    console, table = Console(highlight=False), Table()
+    for heading in ("case", "series", "value", "unit", "times", "yardstick"):
+        table.add_column(heading, justify="right" if heading in ("series", "value", "times") else "left")
+    for row in report["results"]:
+        yardstick = f"{row['yardstick']}: {_write_number(row['yardstick_value'])}"
+        table.add_row(
+            row["case"], f"{row['series']:,}", _write_number(row["value"]), row["unit"],
+            f"{row['ratio']:,.4g}", yardstick,
+        )  # fmt: skip
+    console.print(table)
     for row in report["results"]:
         share = ", ".join(f"{k} {v:.0%}" for k, v in row["share"].items() if v >= 0.005)
-        table.add_row(
-            row["case"], f"{row['series']:,}", _write_number(row["value"]), row["unit"], row["yardstick"],
-            _write_number(row["yardstick_value"]), f"{row['ratio']:,.1f}", share,
-        )  # fmt: skip
-    Console().print(table)
+        if share:
+            console.print(f"time of {row['case']}, {row['series']:,} series: {share}")
 
 
 def _write_number(value: float) -> str:
