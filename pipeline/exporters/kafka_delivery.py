@@ -23,7 +23,7 @@ NEVER_MS = 2**31 - 1  # 24 days: what can't be delivered now waits, and sending 
 OVERFLOW = 3  # buffers full: what looks for room between waves need not wait amid one of 100 000 series
 _WAKE_S = 0.5  # a waiting thread looks so often whether it shall stop
 _GIVE_UP_S = 1.0  # for the sender to end, which it does within its current poll
-_BATCH_BYTES = 128 << 10
+_BATCH_BYTES = 512 << 10  # a request for each message of 100 kB waits for the broker most of the time
 _BLOCK_MS = 1_000  # for metadata of a topic
 
 log = logging.getLogger(__name__)
