@@ -22,8 +22,8 @@ from pipeline.records import Forecasts
 
 SERIES = 1_000
 HORIZON = 24
-WAVES = {"emit json": 40, "emit": 200, "per-record sends": 10}
-"""Waves of all series in one run; `emit` sends Arrow batches."""
+WAVES = {"emit json": 40, "emit": 800, "per-record sends": 10}
+"""Waves of all series in one run, a second or two each; `emit` sends Arrow batches."""
 YARDSTICK = "per-record sends"
 DELIVERED_S = 120.0
 
