@@ -96,6 +96,7 @@ class LiveWorker:
         self.wait_for(lambda: self._looks >= looks + 2)
 
     def scrape(self) -> Metrics:
+        self.wait_for(lambda: self.worker.server.port > 0)  # from then on it listens
         return scrape(self.worker.server.url)
 
     def _run(self) -> None:
