@@ -17,8 +17,10 @@ from tests.unit.codec.batches import dump
 
 CADENCE_MS = 1_000
 READINGS = 60
-LATER = 2
-"""Readings since the series were chosen that have metrics of their own: one of each."""
+SERIES = 2
+LATER = 2 * SERIES
+"""Readings since the series were chosen that have metrics of their own, two of each: what is shown of the
+first is its value, and beside the second stands what was said of it."""
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,12 @@ def metrics(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         producer.send(name, b"no reading")
         producer.flush()
     with LiveWorker(config) as live:
-        live.wait_for(lambda: live.scrape().text.count("series_info{") == LATER)
+        live.wait_for(lambda: live.scrape().text.count("series_info{") == SERIES)
         with KafkaProducer(bootstrap_servers=bootstrap) as producer:
             send(producer, name, begin_ms, range(READINGS, READINGS + LATER))
             producer.flush()
         live.wait_for_end()
-        live.wait_for(lambda: live.scrape().text.count("series_value{") == LATER)
+        live.wait_for(lambda: live.scrape().text.count("series_value{") == SERIES)
         # what housekeeping and checkpoints tell comes a little later
         live.wait_for(lambda: f'consumer_lag_records{{topic="{name}"' in live.scrape().text)
         live.wait_for(lambda: live.scrape().value("checkpoints_total") >= 1)
@@ -49,7 +51,7 @@ def metrics(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def send(producer: KafkaProducer, topic: str, begin_ms: int, numbers: range) -> None:
     """Of two series in turn."""
     for n in numbers:
-        row = {"series": f"s{n % 2}", "time": begin_ms + n // 2 * CADENCE_MS, "value": n % 7}
+        row = {"series": f"s{n % SERIES}", "time": begin_ms + n // SERIES * CADENCE_MS, "value": n % 7}
         producer.send(topic, key=row["series"].encode(), value=dump(row))
 
 
