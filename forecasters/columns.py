@@ -20,15 +20,11 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One named per-series quantity: `dtype`, the `initial` value of a fresh slot, further dimensions.
-
-    rows_first: kept as `[S, *shape]`, for what is read as whole rows; else as `[*shape, S]`.
-    """
+    """One named per-series quantity: `dtype`, the `initial` value of a fresh slot, further dimensions."""
 
     dtype: Any
     initial: float = 0.0
     shape: tuple[int, ...] = ()
-    rows_first: bool = False
 
 
 class Columns:
@@ -40,18 +36,17 @@ class Columns:
         self.data: dict[str, npt.NDArray[Any]] = {name: _fresh(c, 0) for name, c in spec.items()}
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        """As kept: `[*shape, S]`, or `[S, *shape]` where rows come first."""
+        """`[*shape, S]`."""
         return self.data[name]
 
     def read(self, name: str, here: slice | npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """`[*shape, N]` of these rows, as `Rows.host` has them; a copy. Not of what has rows first."""
+        """`[*shape, N]` of these rows, as `Rows.host` has them; a copy."""
         column = self.data[name][..., here]
         return column.copy() if isinstance(here, slice) else column
 
     def by_slot(self, name: str) -> npt.NDArray[Any]:
         """`[S, *shape]`, a view."""
-        column = self.data[name]
-        return column if self.spec[name].rows_first else np.moveaxis(column, -1, 0)
+        return np.moveaxis(self.data[name], -1, 0)
 
     def grow(self, capacity: int) -> None:
         """Room for `capacity` slots; those that exist keep their values."""
@@ -96,5 +91,4 @@ def add_up(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _fresh(column: Column, num: int) -> npt.NDArray[Any]:
-    shape = (num, *column.shape) if column.rows_first else (*column.shape, num)
-    return np.full(shape, column.initial, column.dtype)
+    return np.full((*column.shape, num), column.initial, column.dtype)

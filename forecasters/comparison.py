@@ -139,6 +139,7 @@ class Comparison:
     def copy(self) -> Comparison:
         """As it stands now, to be read in another thread while this one goes on: a few megabytes at 10 000
         series, a millisecond or two."""
+        self.standings.catch_up()
         return copy.deepcopy(self)
 
     def summary(self) -> Evidence:

@@ -79,9 +79,11 @@ class Standings:
         asks: in the same order, so that it makes no difference when."""
         self._waiting.append(closed)
         if len(self._waiting) >= MOST_WAITING:
-            self._catch_up()
+            self.catch_up()
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Work in what waits. Without anything that waits, to ask changes nothing: so a copy may be read by
+        several threads."""
         if not self._waiting:
             return
         if not self._count_C.any():
@@ -137,7 +139,7 @@ class Standings:
 
     def window(self, column: int) -> Floats:
         """`[W, E]` mean losses of the newest buckets of a step, oldest first; column Q is the path."""
-        self._catch_up()
+        self.catch_up()
         count, size = int(self._count_C[column]), int(self._window_C[column])
         if count < size:
             return self._ring[column, :count].astype(np.float64)
@@ -151,25 +153,25 @@ class Standings:
     @property
     def newest(self) -> int:
         """Number of the last closed bucket."""
-        self._catch_up()
+        self.catch_up()
         return int(self._span[1])
 
     @property
     def spanned(self) -> int:
         """Buckets from the first to the last, those without a target included."""
-        self._catch_up()
+        self.catch_up()
         return int(self._span[1] - self._span[0] + 1) if self._count_C.any() else 0
 
     def mean_loss(self) -> Floats:
         """`[C, E]` over all buckets; NaN at a step without any."""
-        self._catch_up()
+        self.catch_up()
         with np.errstate(invalid="ignore"):
             mean: Floats = self._total_CE / np.where(self._count_C > 0, self._count_C, np.nan)[:, None]
         return mean
 
     def figures(self, won_3PC: Ints) -> dict[tuple[str, str], tuple[Figures, ...]]:
         """By pair, per column; won_3PC: series won, lost and tied."""
-        self._catch_up()
+        self.catch_up()
         columns = range(self._count_C.size)
         tests = [self._test(c) for c in columns]
         return {
@@ -218,7 +220,7 @@ class Standings:
         return {**{name: getattr(self, f"_{name}") for name in names}, **blocks}
 
     def save(self) -> Iterator[tuple[str, Tensor]]:
-        self._catch_up()
+        self.catch_up()
         for name, value in self._state().items():
             yield name, torch.from_numpy(value.copy())
 

@@ -5,7 +5,9 @@ Letters: N rows, E forecasters, Q scored steps.
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -150,6 +152,33 @@ def test_save_load_continue_equals_never_stopping(num_series: int, stop: int, se
     second.load(saved)
     feed(second, log, 1, since=stop)
     assert_same(state(straight, num_series), state(second, num_series))
+
+
+def test_it_makes_no_difference_when_somebody_asks() -> None:
+    """Closed buckets wait for that: they are worked in one at a time here, and there 300 at once."""
+    asked, left_alone = fresh(4), fresh(4)
+    log = make_log(4, 600, 3)
+    for rows in waves(log, np.random.default_rng(1)):
+        for comparison in (asked, left_alone):
+            if rows is None:
+                comparison.close()
+            else:
+                errors, scored = log.error_EQN[..., rows], log.scored_QN[:, rows]
+                comparison.observe(log.series[rows], log.time_ms[rows], errors, scored)
+        if rows is None:
+            asked.summary()
+    assert_same(state(asked, 4), state(left_alone, 4))
+
+
+def test_a_copy_is_only_read() -> None:
+    """As by the threads that answer the page."""
+    comparison = fresh(4)
+    feed(comparison, make_log(4, 100, 3), 1)
+    copied = comparison.copy()
+    before = copy.deepcopy(copied.standings.__dict__)
+    copied.summary()
+    copied.recent(1)
+    assert pickle.dumps(before) == pickle.dumps(copied.standings.__dict__)
 
 
 def test_slots_do_not_matter() -> None:
