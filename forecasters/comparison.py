@@ -143,7 +143,7 @@ class Comparison:
         return copy.deepcopy(self)
 
     def summary(self) -> Evidence:
-        """What is known now. Reads only; some milliseconds, for the page and the exporter, not for waves."""
+        """What is known now. Some milliseconds, for the page and the exporter, not for waves."""
         standings, buckets = self.standings, self.buckets
         loss_CE = standings.mean_loss()
         return Evidence(
