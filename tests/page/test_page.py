@@ -295,14 +295,17 @@ def test_layout_stands_still_and_nothing_piles_up(serve, open_page):
         for step in ("1", "2", "4"):
             page.locator("#steps label", has_text=step).click()
 
+    # for the first time twice: what is kept of the series last shown is kept then
+    use_it()
     use_it()
     time.sleep(3.0)
-    before = count()
+    nodes, listeners = count()
     for _ in range(4):
         use_it()
-    time.sleep(6.0)
-    nodes, listeners = count()
-    assert nodes < 1.15 * before[0]
-    assert listeners < 1.15 * before[1]
+    # what piles up stays; what only waits to be collected, an answer on its way at a busy machine, goes
+    until = time.monotonic() + 60.0
+    while (counted := count())[0] >= 1.15 * nodes or counted[1] >= 1.15 * listeners:
+        assert time.monotonic() < until, f"{counted} nodes and listeners, and before {(nodes, listeners)}"
+        time.sleep(1.0)
     # below 0.1 over a whole visit is "good" by https://web.dev/articles/cls; here it is 28 visits in one
     assert page.evaluate("() => window.shift") < 0.1
