@@ -72,8 +72,11 @@ class Sums:
     count_Q: Ints | Floats
 
     @classmethod
-    def of(cls, loss_EQN: Singles, counted_QN: Bools) -> Sums:
-        return cls(loss_EQN.astype(np.float64).sum(-1), counted_QN.sum(-1))
+    def of(cls, loss_EQN: Singles, counted_QN: Bools | None) -> Sums:
+        """counted: where there is a loss; None: everywhere."""
+        _, num_q, num = loss_EQN.shape
+        count = np.full(num_q, num) if counted_QN is None else counted_QN.sum(-1)
+        return cls(np.add.reduce(loss_EQN, -1, dtype=np.float64), count)
 
 
 class Buckets:
@@ -94,7 +97,7 @@ class Buckets:
         self._seen = np.zeros(0, np.int64)  # [S], the look after which it came
         # from the cadences, anew where a series comes or goes: who there is, how many, what length they want
         self._known: Bools | None = None
-        self._num_known = self._wanted = 0
+        self._num_known = self._wanted = self._fastest_ms = 0
         self._is_even = False  # whether no series is faster than the buckets
 
     def add(self, slots: Ints, cadence_ms: Ints) -> None:
@@ -157,16 +160,17 @@ class Buckets:
         """At a tick: what can be closed, and whether the bucket length has changed, which starts all anew."""
         if self._known is None:
             self._known = self.cadence_ms > 0
-            self._num_known, self._wanted = int(self._known.sum()), 0
+            cadence_ms = self.cadence_ms[self._known]
+            self._num_known, self._wanted = cadence_ms.size, 0
             if self._num_known:
-                self._wanted = _quantile(self.cadence_ms[self._known], QUORUM)
+                self._wanted, self._fastest_ms = _quantile(cadence_ms, QUORUM), int(cadence_ms.min())
         known = self._known
         if self._since_look < max(1, self._num_known // LOOKS):
             return None, False
         self._since_look = 0
         self._look += 1
         changed = self._renew_length(self._wanted)
-        self._is_even = bool((self.cadence_ms[known] >= self.bucket_ms).all())
+        self._is_even = self._fastest_ms >= self.bucket_ms
         if not self.bucket_ms:
             return None, changed
         reporting = known & (self._look - self._seen <= LOOKS * OPEN)  # not for long silent
@@ -199,7 +203,7 @@ class Buckets:
     def _take(self, numbers: list[int]) -> Closed | None:
         if not numbers:
             return None
-        places = np.array(numbers) % OPEN
+        places = [number % OPEN for number in numbers]
         at = places if len(numbers) > 1 else slice(places[0], places[0] + 1)
         closed = Closed(np.array(numbers), self._sum[at].copy(), self._weight[at].copy())
         self._sum[at] = self._weight[at] = 0.0

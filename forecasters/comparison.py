@@ -99,29 +99,30 @@ class Comparison:
         none: one whose error is not finite for any is left out.
         """
         here = slots if here is None else here
-        size = np.abs(error_EQN)
-        counted = scored_QN
-        if not size.max() < np.inf:
-            counted = counted & (size.sum(0) < np.inf)  # False for NaN
+        loss, counted = np.abs(error_EQN), scored_QN
+        if not loss.max() < np.inf:
+            counted = counted & (loss.sum(0) < np.inf)  # False for NaN
         how_many = int(np.count_nonzero(counted))
-        loss = np.minimum(size, CLIP, out=size)
+        all_counted = how_many == counted.size
+        np.clip(loss, 0.0, CLIP, out=loss)  # several times as fast as the minimum with a single number
         loss *= UNIT
         np.rint(loss, out=loss)
-        if how_many < counted.size:
+        if not all_counted:
             loss = np.where(counted, loss, np.float32(0.0))
         # of the whole wave, which mostly is of one bucket and one band; exact, being of whole numbers
-        sums = Sums.of(loss, counted)
+        sums = Sums.of(loss, None if all_counted else counted)
         self.buckets.observe(slots, time_ms, loss, counted, sums)
         if not how_many:
             return
         self.irregular.add(slots, loss, counted, sums)
-        targets = self.fields["targets"][:, here] + counted
-        mean = self.fields["loss"][..., here]
+        mean, targets = self.fields["loss"][..., here], self.fields["targets"][:, here] + counted
+        rate = np.reciprocal(np.clip(targets, 1.0, SERIES_MEMORY))
         loss -= mean
-        loss *= counted / np.minimum(np.maximum(targets, 1.0), SERIES_MEMORY)
-        loss += mean
-        self.fields["loss"][..., here] = loss
+        loss *= rate if all_counted else rate * counted
+        mean += loss
         self.fields["targets"][:, here] = targets
+        if not isinstance(here, slice):
+            self.fields["loss"][..., here] = mean
 
     def close(self) -> None:
         """At a tick, after its last reading: take in the buckets that are complete."""

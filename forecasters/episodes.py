@@ -164,18 +164,31 @@ class Episodes(Columns):
         muted = self.read("muted", here)
         if muted.any():
             d["muted"][here] = np.maximum(muted - 1, 0)
-        at = np.flatnonzero((d["state"][here] != QUIET) | (score >= NOTE))
+        state, near = d["state"][here], score >= NOTE
+        waits = np.flatnonzero((state == NOTED) & ~near)
+        at = np.flatnonzero((state == PAGES) | near)
+        if waits.size:
+            self._wait(slots[waits])
         if at.size:
             what[at] = self._judge(
                 slots[at], time_ms[at], score[at], value[at], level[at], band[at], muted[at]
             )
         return what
 
+    def _wait(self, slots: Ints) -> None:
+        """Of those that were noted, and have no score worth it now: most of all that have an episode."""
+        d = self.data
+        quiet = d["quiet"][slots] + 1
+        d["quiet"][slots] = quiet
+        d["since"][slots] += 1
+        d["age"][slots] += 1
+        d["state"][slots[quiet >= self.options.hold]] = QUIET
+
     def _judge(
         self, slots: Ints, time_ms: Ints, score: Floats, value: Floats, level: Floats, band: Floats,
         muted: Ints,
     ) -> Ints:  # fmt: skip
-        """Of those that have an episode, or a score worth one."""
+        """Of those that page, or have a score worth an episode."""
         d, hold = self.data, self.options.hold
         state, what = d["state"][slots], np.zeros(slots.size, np.int64)
         near = score >= NOTE

@@ -66,12 +66,14 @@ class Irregular:
         bands = len(EDGES) + 1
         self._sum = np.zeros((bands, 2, len(names)))
         self._count = np.zeros((bands, 2))
+        self._is_broken = False  # whether any step was ever without a value
 
     def advance(self, slots: Ints, masked_N: Bools, filled_N: Ints) -> None:
         """A step of each series, after `filled` steps that had no reading. Before their losses are added."""
-        share = self.fields["share"][slots]
-        if not (share.any() or masked_N.any() or filled_N.any()):
+        if not (self._is_broken or masked_N.any() or filled_N.any()):
             return
+        self._is_broken = True
+        share = self.fields["share"][slots]
         for step in range(min(int(filled_N.max(initial=0)), LONGEST)):
             # as if each had come masked, bit for bit
             share = np.where(filled_N > step, share + (1.0 - share) * RATE, share)
@@ -80,7 +82,7 @@ class Irregular:
 
     def add(self, slots: Ints, loss_EQN: Singles, counted_QN: Bools, sums: Sums) -> None:
         """Losses of readings, zero where not counted, and their sums."""
-        share = self.fields["share"][slots]
+        share = self.fields["share"][slots] if self._is_broken else _EDGES[:1]
         if share.max() <= EDGES[0]:
             self._add(0, sums)
             return
@@ -111,8 +113,10 @@ class Irregular:
         yield "count", torch.from_numpy(self._count.copy())
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Raises KeyError where something is missing, ValueError for other forecasters."""
+        """All but `fields`, which are loaded before. Raises KeyError where something is missing, ValueError
+        for other forecasters."""
         for name, own in (("sum", self._sum.reshape(len(self._sum), -1)), ("count", self._count)):
             if tuple(state[name].shape) != own.shape:
                 raise ValueError(f"irregular {name}: expected {own.shape}, found {tuple(state[name].shape)}")
             own[...] = state[name].numpy()
+        self._is_broken = bool(self.fields["share"].any())

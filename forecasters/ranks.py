@@ -121,8 +121,8 @@ class Ranks:
         knots = at.drawn_DLN[:EXCESS]
         before = np.concatenate([knots[:1] - PER_OCTAVE, knots[:-1]])
         inside = at.x - before
-        inside /= np.maximum(knots - before, 1e-3)
-        np.minimum(np.maximum(inside, 0.0, out=inside), 1.0, out=inside)
+        inside /= np.clip(knots - before, 1e-3, np.inf)
+        np.clip(inside, 0.0, 1.0, out=inside)
         inside *= self._steps
         weight = np.maximum(at.total * (LEVELS[-1] / DEPENDENT), 1.0)
         beyond = np.maximum(at.x - knots[-1], 0.0)
@@ -164,17 +164,18 @@ class Ranks:
         for k in range(BINS):
             np.add(above[k], mass[BINS - 1 - k], out=above[k + 1])
         drawn = np.empty((KINDS, DRAWN, total.shape[1]), np.float32)
+        lane = np.arange(total.size).reshape(total.shape)  # of bin 0, [KINDS, N]
         for k, level in enumerate(LEVELS):
             wanted = total * np.float32(level)
-            # places [1, KINDS, N]
-            behind = (above <= wanted).view(np.int8).sum(0, dtype=np.int8, keepdims=True).astype(np.int64) - 1
+            behind = (above <= wanted).view(np.int8).sum(0, dtype=np.int8).astype(np.int64) - 1
             edge = BINS - np.maximum(behind, 0)  # the first one with no more above it than wanted
-            inside = wanted - np.take_along_axis(above, BINS - edge, 0)
-            inside /= np.maximum(np.take_along_axis(mass, np.maximum(edge - 1, 0), 0), 1e-9)
-            np.minimum(np.maximum(inside, 0.0, out=inside), 1.0, out=inside)
-            drawn[:, k] = np.where(edge > 0, edge - inside, 0.0)[0]
+            inside = wanted - above.take(lane + (BINS - edge) * lane.size)
+            inside /= np.clip(mass.take(lane + np.maximum(edge - 1, 0) * lane.size), 1e-9, np.inf)
+            np.clip(inside, 0.0, 1.0, out=inside)
+            drawn[:, k] = np.where(edge > 0, edge - inside, 0.0)
         start = drawn[:, EXCESS - 1]
-        beyond = np.maximum(_MIDDLES - start, 0.0)
+        beyond = _MIDDLES - start
+        np.clip(beyond, 0.0, np.inf, out=beyond)
         beyond *= mass
         drawn[:, EXCESS] = add_up(beyond) / np.maximum(total * LEVELS[-1], 1e-9)
         # units that don't fit the series any more are moved by whole octaves
