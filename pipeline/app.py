@@ -28,6 +28,7 @@ from pipeline.exporters.kafka import KafkaEmitter
 from pipeline.exporters.prometheus import MetricsExporter, register_process
 from pipeline.exporters.quality import label_steps
 from pipeline.globs import Globs
+from pipeline.heap import keep
 from pipeline.issued import Selection
 from pipeline.kafka_options import EmitterOptions, KafkaOptions, take_kafka_options
 from pipeline.keeper import Keeper
@@ -141,6 +142,7 @@ class Worker:
     def run(self, is_over: Callable[[], bool]) -> None:
         """Serves until `is_over`, then saves what was learnt. Raises what only a person can mend."""
         torch.set_num_threads(1)
+        keep()
         self.server.start()
         log.info("listening at %s", self.server.url)
         try:

@@ -30,6 +30,7 @@ from pipeline.backtest_files import FileShare, expand_folders, label_part, run_f
 from pipeline.config import Config, ConfigError
 from pipeline.config.learning import LEADER, choose_first
 from pipeline.engine.intake import IntakeOptions
+from pipeline.heap import keep
 from pipeline.histories import History, read_history
 from pipeline.printing import make_progress, print_counts, print_report
 from pipeline.report.record import Recorder
@@ -63,6 +64,7 @@ def run_command(
     """Raises ConfigError or TableError for what can't be run, before anything is learnt or written."""
     # One process per core is faster than two threads, and results do not depend on the number of threads.
     torch.set_num_threads(1)
+    keep()
     scale = scale or ("warmup" if warmup else "none")
     start = find_score_from(warmup, score_from, scale)
     names = tuple(name.strip() for name in forecasters.split(",")) if forecasters is not None else None

@@ -11,6 +11,7 @@ import torch
 from pipeline.alert_quality import LabelledFile, Window, find_windows
 from pipeline.backtest import BacktestOptions, Part, run_backtest
 from pipeline.config import ConfigError
+from pipeline.heap import keep
 from pipeline.histories import read_history
 from pipeline.sources.tables import TableOptions
 from pipeline.spread import spread
@@ -68,6 +69,7 @@ def run_files(
 def run_file(file: str, share: FileShare, options: BacktestOptions) -> Part:
     """One file in this process, in one thread."""
     torch.set_num_threads(1)
+    keep()
     history = read_history(
         [file], share.table, rows=share.rows, warmup=share.warmup, score_from=share.score_from
     )
