@@ -40,7 +40,9 @@ WARM_UP = 0.2
 STACK = "kafka-python + json + one nn.LSTM per series + gauges"
 STACK_S = 10.0
 LIMIT_S = 600.0
-LOOK_S = 0.25
+LOOK_S = 1.0
+"""Between two looks at the workers' metrics, which take their processors to make."""
+_CONSUMED = re.compile(r"^gatecast_readings_consumed_total(?:\{.*\})? (\S+)$", re.MULTILINE)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -115,28 +117,51 @@ def write_config(folder: Path, bootstrap: str, topic: str, prefix: str, case: st
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """At workers and broker: readings consumed so far, the workers' metrics, processor time of both."""
+
+    at_s: float
+    done: float
+    metrics: str
+    workers_s: float
+    broker_s: float
+
+    @classmethod
+    def take(cls, url: str, process: int, server: int) -> Look:
+        # read whole at both ends only: to parse it takes as long as to make it
+        metrics = requests.get(f"{url}/metrics", timeout=30).text
+        done = sum(float(number) for number in _CONSUMED.findall(metrics))
+        return cls(time.perf_counter(), done, metrics, find_cpu_s(process), find_cpu_s(server))
+
+
 def run_case(server: KafkaServer, folder: Path, config: Path, load: Load, workers: int) -> Run:
-    """Until all readings have gone through."""
-    first = WARM_UP * load.num_readings
+    """Until all readings have gone through: from the warm-up's end to the last look before that."""
+    looks: list[Look] = []
     with start_workers(folder, config, workers) as (process, url):
-        begun: tuple[float, float, dict[str, float], float, float] | None = None
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
-            values = scrape(url)
-            done, now_s = values.get("gatecast_readings_consumed_total", 0.0), time.perf_counter()
-            cpu = (find_cpu_s(process.pid), find_cpu_s(server.pid))
-            if begun is None and done >= first:
-                begun = (now_s, done, values, *cpu)
-            if begun is not None and done >= load.num_readings:
-                spent = now_s - begun[0]
-                return Run(
-                    rate=(done - begun[1]) / spent,
-                    share=find_shares(begun[2], values, spent, workers),
-                    cpu={"workers": (cpu[0] - begun[3]) / spent, "broker": (cpu[1] - begun[4]) / spent},
-                )
+            looks.append(Look.take(url, process.pid, server.pid))
+            if looks[-1].done >= load.num_readings:
+                timed = [look for look in looks[:-1] if look.done >= WARM_UP * load.num_readings]
+                # with few readings there is no time for two looks in between
+                begun, last = (timed[0], timed[-1]) if len(timed) > 1 else (looks[0], looks[-1])
+                return _compare(begun, last, workers)
             time.sleep(LOOK_S)
     raise TimeoutError(
         f"expected {load.num_readings} readings to go through within {LIMIT_S:.0f} s; see {folder}"
+    )
+
+
+def _compare(begun: Look, last: Look, workers: int) -> Run:
+    spent = last.at_s - begun.at_s
+    return Run(
+        rate=(last.done - begun.done) / spent,
+        share=find_shares(read_metrics(begun.metrics), read_metrics(last.metrics), spent, workers),
+        cpu={
+            "workers": (last.workers_s - begun.workers_s) / spent,
+            "broker": (last.broker_s - begun.broker_s) / spent,
+        },
     )
 
 
@@ -160,10 +185,9 @@ def start_workers(folder: Path, config: Path, workers: int) -> Iterator[tuple[su
         process.wait(30)
 
 
-def scrape(url: str) -> dict[str, float]:
+def read_metrics(text: str) -> dict[str, float]:
     """Sums over labels, by sample name; stages and forecasters one by one."""
     values: dict[str, float] = {}
-    text = requests.get(f"{url}/metrics", timeout=30).text
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             kept = [sample.labels[name] for name in ("stage", "forecaster") if name in sample.labels]
