@@ -277,24 +277,31 @@ class Bank:
             self.slots, self.timetable, slots, event_time_ms, values, mask
         )
         filled = check_filled(self.slots, self.timetable, slots, times, filled)
+        seen = ~mask
         results = []
         start = 0
         while start < slots.size:
-            seen = np.cumsum(~mask[start:])
-            whole = int(np.searchsorted(seen, self.readings_to_tick))  # the row that completes the tick
-            stop = min(start + whole + 1, slots.size)
+            stop = start + self._find_tick(seen[start:])
             piece = slice(start, stop)
-            self._pass_over(slots[piece], filled[piece])
+            passed = None if filled is None else filled[piece]
+            if passed is not None:
+                self._pass_over(slots[piece], passed)
             if self.comparison:
-                self.comparison.irregular.advance(slots[piece], mask[piece], filled[piece])
-            results.append(self._piece(slots[piece], times[piece], values[piece], mask[piece]))
-            self._since_tick += int((~mask[piece]).sum())
+                self.comparison.irregular.advance(slots[piece], mask[piece], passed)
+            results.append(self._piece(slots[piece], times[piece], values[piece], seen[piece]))
+            self._since_tick += int(np.count_nonzero(seen[piece]))
             if self.readings_to_tick <= 0:
                 self._tick()
             start = stop
         if not results:
             raise ValueError("slots: expected at least one row, got none")
         return join(results)
+
+    def _find_tick(self, seen: np.ndarray) -> int:
+        """How many of these rows come before the next tick, the one that completes it among them."""
+        if seen.all():
+            return min(self.readings_to_tick, seen.size)
+        return min(int(np.searchsorted(np.cumsum(seen), self.readings_to_tick)) + 1, seen.size)
 
     def _pass_over(self, slots: np.ndarray, filled: np.ndarray) -> None:
         """Steps without a reading, of all these series at once: only what remembers them changes."""
@@ -312,7 +319,7 @@ class Bank:
             left = left - counts
             slots, left = slots[left > 0], left[left > 0]
 
-    def _piece(self, slots: np.ndarray, times: np.ndarray, values: np.ndarray, mask: np.ndarray) -> Result:
+    def _piece(self, slots: np.ndarray, times: np.ndarray, values: np.ndarray, seen: np.ndarray) -> Result:
         """Readings between two ticks: the shared weights stand still."""
         fresh = slots[self.timetable["step"][slots] < 0]
         self._live += fresh.size
@@ -320,7 +327,7 @@ class Bank:
             self.comparison.add(fresh, self.timetable["cadence_ms"][fresh])
         num = slots.size
         rows = Rows(slots, len(self.ids), self.capacity, self.device)
-        wave = self.memory.observe(rows, times, values, ~mask)
+        wave = self.memory.observe(rows, times, values, seen)
         places = self.pending.places(rows, wave.arrival.step)
         error, missed, valid, due_half = self._score(wave, places)
         alarms = self._judge(wave, times, values, error, due_half, valid)

@@ -33,6 +33,7 @@ def check_readings(
     times = np.asarray(event_time_ms, np.int64)
     taken = np.array(values, np.float64)  # a copy: the caller's stays as it is
     masked = np.zeros(rows.shape, bool) if mask is None else np.array(mask, bool)
+    all_seen = mask is None
     if not (rows.shape == times.shape == taken.shape == masked.shape):
         raise ValueError(
             f"expected slots, times, values and mask of one length, got {rows.shape}, {times.shape}, "
@@ -50,6 +51,7 @@ def check_readings(
                 f"step, got {taken[at]}"
             )
         masked |= ~usable
+        all_seen = False
     last = timetable["last_time_ms"][rows]
     late = times <= last
     if late.any():
@@ -58,19 +60,23 @@ def check_readings(
             f"event_time_ms[{at}] of series {table.ids[rows[at]]!r}: expected a time after "
             f"{last[at]}, got {times[at]}"
         )
-    taken[masked] = 0.0
+    if not all_seen:
+        taken[masked] = 0.0
     return rows, times, taken, masked
 
 
 def check_filled(
     table: Slots, timetable: Timetable, slots: Ints, times: Ints, filled: npt.ArrayLike | None
-) -> Ints:
-    """Steps without a reading before each of these `[N]`. Raises ValueError where they find no time."""
-    steps = np.zeros_like(slots) if filled is None else np.asarray(filled, np.int64)
+) -> Ints | None:
+    """Steps without a reading before each of these `[N]`, None where there are none at all. Raises ValueError
+    where they find no time."""
+    if filled is None:
+        return None
+    steps = np.asarray(filled, np.int64)
     if steps.shape != slots.shape or (steps < 0).any():
         raise ValueError(f"filled: expected {slots.size} whole numbers of at least 0, got {steps!r:.100}")
     if not steps.any():
-        return steps
+        return None
     last, cadence_ms = timetable["last_time_ms"][slots], timetable["cadence_ms"][slots]
     known = timetable["step"][slots] >= 0
     bad = (steps > 0) & (~known | (np.where(known, last, 0) + steps * cadence_ms >= times))

@@ -68,15 +68,17 @@ class Irregular:
         self._count = np.zeros((bands, 2))
         self._is_broken = False  # whether any step was ever without a value
 
-    def advance(self, slots: Ints, masked_N: Bools, filled_N: Ints) -> None:
-        """A step of each series, after `filled` steps that had no reading. Before their losses are added."""
-        if not (self._is_broken or masked_N.any() or filled_N.any()):
+    def advance(self, slots: Ints, masked_N: Bools, filled_N: Ints | None) -> None:
+        """A step of each series, after `filled` steps that had no reading; None: none had any. Before their
+        losses are added."""
+        if not (self._is_broken or masked_N.any() or filled_N is not None):
             return
         self._is_broken = True
         share = self.fields["share"][slots]
-        for step in range(min(int(filled_N.max(initial=0)), LONGEST)):
-            # as if each had come masked, bit for bit
-            share = np.where(filled_N > step, share + (1.0 - share) * RATE, share)
+        if filled_N is not None:
+            for step in range(min(int(filled_N.max(initial=0)), LONGEST)):
+                # as if each had come masked, bit for bit
+                share = np.where(filled_N > step, share + (1.0 - share) * RATE, share)
         share += (masked_N - share) * RATE
         self.fields["share"][slots] = share
 

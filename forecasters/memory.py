@@ -179,11 +179,12 @@ class Memory:
         """
         a = self.timetable.arrive(rows, time_ms, values, seen)
         length, bins, at = self.ring_length, 3 * season.BINS, a.place
-        (place, first), season_places = self._send(
+        sent = self._send(
             rows, np.int64, (a.step % length, 0), (rows.slots * length, rows.scratch * length),
             (rows.slots * bins + at.at, rows.scratch * bins),
             (rows.slots * bins + 2 * season.BINS + at.at_profile, rows.scratch * bins),
-        ).split(2)  # fmt: skip
+        )  # fmt: skip
+        place, first, season_places = sent[0], sent[1], sent[2:]
         numbers = self._send(
             rows, np.float32, (values - a.origin, 0), (at.season_steps, season.BINS), (a.spread_weight, 0),
             (a.fast_rate, 0), (a.slow_rate, 0), (a.bin_share, 0), (a.profile_rate, 0),
