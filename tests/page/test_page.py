@@ -6,7 +6,8 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import TimeoutError
+
+from tests.page.visitor import choose, wait_for_chart
 
 SERIES = ("boiler/1/temp", "boiler/2/temp", "kiln/speed", "pump/7/flow")
 WIDE, NARROW = 1400, 360
@@ -17,25 +18,6 @@ def newest(page):
     label = page.locator("#chart").get_attribute("aria-label")
     found = re.search(r"at (?:\d+ \w+ )?(\d\d:\d\d:\d\d)", label)
     return found and found.group(1)
-
-
-def wait_for_chart(page, series, timeout_ms=60_000):
-    page.wait_for_function(
-        "name => document.getElementById('chart').getAttribute('aria-label').startsWith(`Chart of ${name}:`)",
-        arg=f"name of {series}",
-        timeout=timeout_ms,
-    )
-
-
-def choose(page, series):
-    """The worst come first, so that a row may become another's under the pointer: then once more."""
-    for _ in range(3):
-        page.locator(".row", has_text=f"name of {series}").first.click()
-        try:
-            return wait_for_chart(page, series, timeout_ms=5_000)
-        except TimeoutError:
-            continue
-    wait_for_chart(page, series)
 
 
 def painted(page, box="#chart"):
