@@ -12,6 +12,7 @@ import pytest
 from tests.page.staging import StageServer
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+WAIT_MS = 60_000
 BY_HAND = "install it (Debian: apt install chromium) or name it in CHROMIUM"
 
 
@@ -32,9 +33,10 @@ def browser() -> Iterator[Any]:
     if program is None:
         skip_or_fail(f"none of {', '.join(NAMES)} is on the path; {BY_HAND}")
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError as error:
         skip_or_fail(f"playwright is not installed ({error}); make setup installs it")
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         # Root, as in containers, gets no sandbox; pages here come from this machine alone.
         launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -59,7 +61,7 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(WAIT_MS)
 
         def hear(message: Any) -> None:
             is_lost = may_fail and message.text.startswith("Failed to load resource:")

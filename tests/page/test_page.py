@@ -6,6 +6,7 @@ import re
 import time
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.page.visitor import choose, wait_for_chart
 
@@ -41,14 +42,14 @@ def painted(page, box="#chart"):
 def test_it_shows_the_worker_and_moves(serve, open_page):
     page = open_page(serve(*SERIES).url)
     page.wait_for_selector(".row[aria-selected=true]")
-    assert page.locator("#scope").inner_text() == "plant, partition 0 of 2, 4 series of this worker"
-    assert re.match(
-        r"\d+ (seconds|minutes), 4 sensors: LSTM and RNN undecided", page.locator("#sentence").inner_text()
+    expect(page.locator("#scope")).to_have_text("plant, partition 0 of 2, 4 series of this worker")
+    expect(page.locator("#sentence")).to_have_text(
+        re.compile(r"^\d+ (seconds|minutes), 4 sensors: LSTM and RNN undecided")
     )
-    assert page.locator("#link").inner_text() == "connected"
-    assert page.locator(".row:visible").count() == 4
-    first = page.locator(".row:visible").first
-    assert "name of boiler/1/temp" in first.inner_text(), "the worst comes first"
+    expect(page.locator("#link")).to_have_text("connected")
+    expect(page.locator(".row:visible")).to_have_count(4)
+    worst = page.locator(".row:visible").first
+    expect(worst, "the worst comes first").to_contain_text("name of boiler/1/temp")
     wait_for_chart(page, "boiler/1/temp")
     before, drawn = newest(page), painted(page)
     assert drawn[0] > 2000
@@ -59,11 +60,10 @@ def test_it_shows_the_worker_and_moves(serve, open_page):
     assert painted(page) != drawn
     page.wait_for_selector("#errors canvas")
     assert painted(page, "#errors")[0] > 500
-    assert [cell.strip() for cell in page.locator("#forecasters tbody th").all_inner_texts()] == [
-        "last value", "RNN", "LSTM champion",
-    ]  # fmt: skip
-    assert "°C" in page.locator("#legend").inner_text()
-    assert "LSTM against RNN" in page.locator("#pairs").inner_text()
+    names = ["last value", "RNN", "LSTM champion"]
+    expect(page.locator("#forecasters tbody th")).to_have_text(names, use_inner_text=True)
+    expect(page.locator("#legend")).to_contain_text("°C")
+    expect(page.locator("#pairs")).to_contain_text("LSTM against RNN")
 
 
 def test_another_series_is_chosen_by_mouse_keyboard_and_address(serve, open_page):
@@ -71,9 +71,9 @@ def test_another_series_is_chosen_by_mouse_keyboard_and_address(serve, open_page
     page = open_page(server.url)
     page.wait_for_selector(".row[aria-selected=true]")
     choose(page, "kiln/speed")
-    assert page.locator("#chart-name").inner_text() == "name of kiln/speed"
-    assert page.locator("#chart-id").inner_text() == "kiln/speed"
-    assert page.locator(".row[aria-selected=true]").inner_text().startswith("name of kiln/speed")
+    expect(page.locator("#chart-name")).to_have_text("name of kiln/speed")
+    expect(page.locator("#chart-id")).to_have_text("kiln/speed")
+    expect(page.locator(".row[aria-selected=true]")).to_have_text(re.compile("^name of kiln/speed"))
     page.locator("#list").focus()
     page.keyboard.press("End")
     page.keyboard.press("Enter")
@@ -99,7 +99,7 @@ def test_search_state_and_order(serve, open_page):
     page.get_by_label("Search").fill("")
     page.get_by_label("State").select_option("warming")
     page.wait_for_function("() => document.getElementById('found').textContent === '1 of 5 series'")
-    assert "needs 9 more" in page.locator(".row:visible").inner_text()
+    expect(page.locator(".row:visible")).to_contain_text("needs 9 more")
     page.get_by_label("State").select_option("")
     page.get_by_label("Order").select_option("name")
     page.wait_for_function(
@@ -110,7 +110,7 @@ def test_search_state_and_order(serve, open_page):
 def test_forecasts_of_another_step(serve, open_page):
     page = open_page(serve(*SERIES).url)
     wait_for_chart(page, SERIES[0])
-    assert page.locator("#steps label").all_inner_texts() == ["1", "2", "4"]
+    expect(page.locator("#steps label")).to_have_text(["1", "2", "4"])
     before = painted(page)
     page.locator("#steps label", has_text="1").click()
     page.wait_for_function("() => document.getElementById('chart').ariaLabel.includes('said 1 steps before')")
@@ -118,8 +118,8 @@ def test_forecasts_of_another_step(serve, open_page):
     page.wait_for_function(
         "() => document.getElementById('errors-title').textContent.endsWith('1 step ahead')"
     )
-    assert page.locator("#forecasters caption").inner_text().startswith("1 step ahead")
-    assert "1 step ahead" in page.locator("#pairs").inner_text()
+    expect(page.locator("#forecasters caption")).to_have_text(re.compile("^1 step ahead"))
+    expect(page.locator("#pairs")).to_contain_text("1 step ahead")
 
 
 def test_lines_and_interval_are_shown_as_asked(serve, open_page):
@@ -184,15 +184,15 @@ def test_before_the_first_reading(serve, open_page):
     page.wait_for_function(
         "() => document.getElementById('notice').textContent.startsWith('No readings yet.')"
     )
-    assert page.locator("#sentence").inner_text().startswith("Nothing compared yet")
-    assert page.locator("#chart-state").inner_text().startswith("Choose a series")
+    expect(page.locator("#sentence")).to_have_text(re.compile("^Nothing compared yet"))
+    expect(page.locator("#chart-state")).to_have_text(re.compile("^Choose a series"))
     server.do(lambda stage: stage.readiness.hinder("broker away: none answers at kafka:9092"))
     page.wait_for_function("() => document.getElementById('notice').textContent.includes('kafka:9092')")
-    assert page.locator("#link").inner_text() == "connected, not ready"
+    expect(page.locator("#link")).to_have_text("connected, not ready")
     server.do(lambda stage: stage.readiness.hinder(None))
     server.do(lambda stage: stage.step(("first",), 1))
     wait_for_chart(page, "first")
-    assert page.locator("#chart-state").inner_text() == "Warming up: needs 9 more readings."
+    expect(page.locator("#chart-state")).to_have_text("Warming up: needs 9 more readings.")
 
 
 def test_silent_alerting_and_unknown_series(serve, open_page):
@@ -205,7 +205,7 @@ def test_silent_alerting_and_unknown_series(serve, open_page):
     )
     assert "2 readings in a row without a usable value" in page.locator("#chart-state").inner_text()
     page.locator(".alert-row", has_text="name of valve").wait_for()
-    assert "1 series" in page.locator("#vitals").inner_text()
+    expect(page.locator("#vitals")).to_contain_text("1 series")
 
     def fall_silent(stage):
         stage.step(("valve",), 1)
@@ -232,8 +232,8 @@ def test_why(serve, open_page):
         page.locator("#reach").get_attribute("aria-label"),
     )
     assert painted(page, "#reach")[0] > 300
-    assert "gradient norm, before clipping" in page.locator("#training").inner_text()
-    assert page.locator("#training thead th").all_inner_texts() == ["RNN", "LSTM"]
+    expect(page.locator("#training")).to_contain_text("gradient norm, before clipping")
+    expect(page.locator("#training thead th")).to_have_text(["RNN", "LSTM"], use_inner_text=True)
     assert page.locator("#masked-box").is_hidden(), "no step was masked"
 
 
