@@ -10,7 +10,6 @@ that what a series gets depends on the log alone: every reading before the tick 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forecasters import snapshot
 from forecasters.anomaly import Alarms, AlertOptions, Anomaly
 from forecasters.blend import Blend
 from forecasters.champion import LEADER, Champion
@@ -31,8 +31,8 @@ from forecasters.fields import Fields
 from forecasters.intervals import Intervals
 from forecasters.journal import Journal
 from forecasters.memory import Memory, Wave
-from forecasters.migration import Migration
 from forecasters.outcome import Outcome
+from forecasters.pace import Pace
 from forecasters.pending import Pending
 from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
@@ -48,12 +48,9 @@ from forecasters.verdict import Evidence
 
 Tensor = torch.Tensor
 
-MAX_TICK = 1024
 FIRST_CAPACITY = 64
 GROWTH = 8
 """Room grows by an eighth: doubled, 10 000 series would take the memory of 16 384."""
-IN_STEP = 0.75
-"""Share of the live series that must have been read at the same times to count as in step."""
 MOST_FILLED = 1 << 14
 """Steps without a reading that are taken at once, of all series together: some 30 MB while they are."""
 FASTER = torch.inference_mode()
@@ -61,10 +58,6 @@ FASTER = torch.inference_mode()
 else may change it in place."""
 COMPARISON, ALERTS = "comparison", "alerts"
 """Parts other than forecasters whose time is told."""
-
-
-def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 class Bank:
@@ -121,20 +114,18 @@ class Bank:
         self._expert_at = torch.tensor([self.names.index(n) for n in self.experts], device=device)
         every = [*self.experts, BLEND]
         self._name_at = torch.tensor([every.index(n) for n in self.names], device=device)
-        self._generator = context.generator("ticks")
+        self.generator = context.generator("ticks")
         self._seconds = dict.fromkeys((*self.names, COMPARISON, ALERTS), 0.0)
         self.work = Work()
 
         self.slots = Slots()
-        self._live = 0
-        self._quota = 1
-        self._since_tick = 0
-        self.ticks = 0
-        self._journal = Journal()
+        self.pace = Pace()
+        self.journal = Journal()
 
     # -- series ------------------------------------------------------------------------------------------
 
-    def _parts(self) -> dict[str, Fields | Timetable | Columns]:
+    def parts(self) -> dict[str, Fields | Timetable | Columns]:
+        """Per-series state, by name."""
         parts: dict[str, Fields | Timetable | Columns] = {
             "timetable": self.timetable,
             "series": self.memory.core,
@@ -202,24 +193,24 @@ class Bank:
         Raises ValueError for a slot without a series.
         """
         slots = np.unique(self.slots.checked(slots))
-        self._live -= int((self.timetable["step"][slots] >= 0).sum())
+        self.pace.live -= int((self.timetable["step"][slots] >= 0).sum())
         self._clear(slots)
         self.chunks.trained[slots] = -1
         if self.comparison:
             self.comparison.remove(slots)
         self.slots.leave(slots)
-        self._journal.keep(self.slots.taken)
+        self.journal.keep(self.slots.taken)
 
     def _clear(self, slots: np.ndarray) -> None:
         """A fresh start for these slots."""
         rows = torch.from_numpy(slots).to(self.device)
-        for part in self._parts().values():
+        for part in self.parts().values():
             part.reset(rows)
         for model in self.models.values():
             model.reset(rows)
 
     def _grow(self, capacity: int) -> None:
-        for part in self._parts().values():
+        for part in self.parts().values():
             part.grow(capacity)
         self.chunks.grow(capacity)
         self.slots.grow(capacity)
@@ -242,7 +233,12 @@ class Bank:
     @property
     def readings_to_tick(self) -> int:
         """How many more readings with a value until shared weights change."""
-        return self._quota - self._since_tick
+        return self.pace.readings_to_tick
+
+    @property
+    def ticks(self) -> int:
+        """So far."""
+        return self.pace.ticks
 
     def hear_clock(self, clock_ms: int) -> None:
         """How far the shard clock is at the readings that come next; it rules the thinning of learning."""
@@ -281,7 +277,7 @@ class Bank:
         results = []
         start = 0
         while start < slots.size:
-            stop = start + self._find_tick(seen[start:])
+            stop = start + self.pace.find_tick(seen[start:])
             piece = slice(start, stop)
             passed = None if filled is None else filled[piece]
             if passed is not None:
@@ -289,19 +285,13 @@ class Bank:
             if self.comparison:
                 self.comparison.irregular.advance(slots[piece], mask[piece], passed)
             results.append(self._piece(slots[piece], times[piece], values[piece], seen[piece]))
-            self._since_tick += int(np.count_nonzero(seen[piece]))
-            if self.readings_to_tick <= 0:
+            self.pace.count(seen[piece])
+            if self.pace.is_due:
                 self._tick()
             start = stop
         if not results:
             raise ValueError("slots: expected at least one row, got none")
         return join(results)
-
-    def _find_tick(self, seen: np.ndarray) -> int:
-        """How many of these rows come before the next tick, the one that completes it among them."""
-        if seen.all():
-            return min(self.readings_to_tick, seen.size)
-        return min(int(np.searchsorted(np.cumsum(seen), self.readings_to_tick)) + 1, seen.size)
 
     def _pass_over(self, slots: np.ndarray, filled: np.ndarray) -> None:
         """Steps without a reading, of all these series at once: only what remembers them changes."""
@@ -322,7 +312,7 @@ class Bank:
     def _piece(self, slots: np.ndarray, times: np.ndarray, values: np.ndarray, seen: np.ndarray) -> Result:
         """Readings between two ticks: the shared weights stand still."""
         fresh = slots[self.timetable["step"][slots] < 0]
-        self._live += fresh.size
+        self.pace.live += fresh.size
         if self.comparison and fresh.size:
             self.comparison.add(fresh, self.timetable["cadence_ms"][fresh])
         num = slots.size
@@ -396,7 +386,7 @@ class Bank:
             experts = said.index_select(0, self._expert_at)
             self.blend.learn(rows, torch.cat([experts, said[num + nets :]]), dep, valid, all_valid=all_valid)
             said, happened, counts = (by_row(column, rows.num) for column in (experts, dep, valid))
-            self._journal.enter(rows.slots, wave.arrival.step, said, happened, counts)
+            self.journal.enter(rows.slots, wave.arrival.step, said, happened, counts)
         return error, missed, valid, half
 
     def forecast(self, wave: Wave) -> tuple[dict[str, Tensor], Tensor]:
@@ -452,11 +442,11 @@ class Bank:
 
     def _tick(self) -> None:
         """The one moment at which shared weights and shard-wide sums change."""
-        if self.blend and self._journal:
+        if self.blend and self.journal:
             started = time.perf_counter()
-            _, _, said, happened, valid = self._journal.joined(self.slots.order)
+            _, _, said, happened, valid = self.journal.joined(self.slots.order)
             self.blend.learn_stack(said, happened, valid)
-            self._journal.clear()
+            self.journal.clear()
             self._seconds[BLEND] += time.perf_counter() - started
         if self.nets:
             steps, restarts = self.timetable["step"], np.maximum(self.timetable["restart"], self.chunks.since)
@@ -467,7 +457,7 @@ class Bank:
                 waited = self.chunks.newest(due, steps[due]) - self.chunks.trained[due]
                 due = self.thinning.choose(due, waited)
             if due.size:
-                batch = self.chunks.batch(due, steps[due], restarts[due], self._live, self._generator)
+                batch = self.chunks.batch(due, steps[due], restarts[due], self.pace.live, self.generator)
                 if batch:
                     self.work.learn(batch)
                 for name in self.nets if batch else ():
@@ -480,26 +470,8 @@ class Bank:
             self.comparison.close()
         self._seconds[COMPARISON] += time.perf_counter() - started
         if self.anomaly:
-            self.anomaly.tick(self._live)
-        self.ticks += 1
-        self._since_tick = 0
-        self._quota = self._next_quota()
-
-    def _next_quota(self) -> int:
-        """Readings until the next tick: one of each live series, at most 1 024.
-
-        Where the series are in step (most of them last read at one or two common times), the tick is made to
-        fall between two rounds and not inside one: half the work for a small shard. It looks at times alone,
-        so it does not depend on how the log was cut.
-        """
-        live = max(self._live, 1)
-        times = self.timetable["last_time_ms"][: len(self.ids)]
-        on_time = times == times.max(initial=np.iinfo(np.int64).min)
-        ahead = int(np.count_nonzero(on_time))
-        if ahead >= IN_STEP * live:
-            return min(ahead, MAX_TICK)
-        behind = np.count_nonzero(times == times[~on_time].max()) if ahead < times.size else 0
-        return min(int(behind) if ahead + behind >= IN_STEP * live else live, MAX_TICK)
+            self.anomaly.tick(self.pace.live)
+        self.pace.tick(self.timetable["last_time_ms"][: len(self.ids)])
 
     # -- alerts ------------------------------------------------------------------------------------------
 
@@ -522,7 +494,7 @@ class Bank:
         """Whom alerts follow; None where the bank was built without them."""
         return self.anomaly.champion if self.anomaly else None
 
-    # -- what it costs, and its state --------------------------------------------------------------------
+    # -- what it costs, and what it knows ----------------------------------------------------------------
 
     def parameters(self, name: str) -> int:
         return self.models[name].parameters if name in self.models else 0
@@ -584,31 +556,14 @@ class Bank:
 
     def bytes_per_series(self) -> dict[str, int]:
         """Bytes of state per series by part."""
-        return {name: part.bytes_per_series() for name, part in self._parts().items()}
+        return {name: part.bytes_per_series() for name, part in self.parts().items()}
+
+    # -- state -------------------------------------------------------------------------------------------
 
     @FASTER
     def save(self) -> dict[str, Tensor]:
         """The whole state as a flat mapping of tensors on the CPU (safetensors-ready), generator included."""
-        n = len(self.ids)
-        state: dict[str, Tensor] = {}
-        for prefix, part in self._parts().items():
-            state.update(part.save(prefix, n))
-        for name, model in self.models.items():
-            state.update({f"shared.{name}.{k}": v for k, v in model.save()})
-        if self.blend:
-            state.update({f"shared.{BLEND}.{k}": v for k, v in self.blend.save()})
-        state.update(self.chunks.save(n))
-        if self.comparison:
-            state.update({f"comparison.{k}": v for k, v in self.comparison.save(n)})
-            state.update({f"irregular.{k}": v for k, v in self.comparison.irregular.save()})
-        if self.anomaly:
-            state.update({f"alerts.{k}": v for k, v in self.anomaly.save()})
-        if self.thinning is not None:
-            state.update(self.thinning.save())
-        state["bank.ids"] = torch.from_numpy(np.frombuffer(json.dumps(self.ids).encode(), np.uint8).copy())
-        state["bank.generator"] = self._generator.get_state()
-        state["bank.counts"] = torch.tensor([self._live, self._quota, self._since_tick, self.ticks])
-        return state | self._journal.save(self.slots.order)
+        return snapshot.take(self)
 
     def signatures(self) -> dict[str, str]:
         """What each component of the state depends on; to be kept beside it and given to `load`."""
@@ -622,44 +577,4 @@ class Bank:
         component goes on as far as it fits (see `migration`); returns sentences that say what doesn't.
         Raises ValueError or KeyError where the state is of another make; the bank is then unusable.
         """
-        if self.ids:
-            raise ValueError(f"expected a bank without series, this one has {len(self.ids)}")
-        ids = json.loads(state["bank.ids"].numpy().tobytes())
-        self.add(ids, cadence_ms=1)
-        if signatures is None or dict(signatures) == self.signatures():
-            self._restore(state, len(ids))
-            return []
-        migration = Migration(self, state, signatures)
-        self._restore(migration.state, len(ids))
-        if self.blend and migration.mixed_anew:
-            self.blend.solve()
-        rows = padded(torch.arange(len(ids), device=self.device), self.capacity)
-        steps = torch.from_numpy(np.pad(self.timetable["step"][: len(ids)], (0, rows.numel() - len(ids))))
-        for name in migration.cold:
-            self.models[name].rebuild(rows, steps.to(self.device))
-        if self.comparison and migration.compares_anew:
-            known = np.flatnonzero(self.timetable["step"][: len(ids)] >= 0)
-            self.comparison.add(known, self.timetable["cadence_ms"][known])
-        return migration.notes
-
-    def _restore(self, state: Mapping[str, Tensor], n: int) -> None:
-        for prefix, part in self._parts().items():
-            part.load(prefix, state, n)
-        for name in self.names:
-            own = _below(f"shared.{name}.", state)
-            if name in self.models:
-                self.models[name].load(own)
-            elif self.blend:
-                self.blend.load(own)
-        self.chunks.load(state, n)
-        if self.comparison:
-            self.comparison.load(_below("comparison.", state))
-            self.comparison.irregular.load(_below("irregular.", state))
-        if self.anomaly:
-            self.anomaly.load(_below("alerts.", state))
-        if self.thinning is not None:
-            self.thinning.load(state)
-        self._generator.set_state(state["bank.generator"])
-        self._live, self._quota, self._since_tick, self.ticks = (int(v) for v in state["bank.counts"])
-        self._journal.load(state, self.device)
-        self.slots.free_unused()
+        return snapshot.restore(self, state, signatures)
