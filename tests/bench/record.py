@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "end-to-end": ("pipeline", "bench", "end-to-end", "--runs", "3"),
     "latency": (
         "tests.bench.soak", "--seconds", "240", "--warm-up", "60", "--half-of", str(END_TO_END),
-        "--workers", "2", "--partitions", "2", "--forecasts", "arrow",
+        "--workers", "2", "--partitions", "2", "--forecasts", "arrow", "--plain",
     ),
 }  # fmt: skip
 """By the name of the file: module and arguments. `latency` needs `end-to-end`."""

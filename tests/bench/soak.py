@@ -86,6 +86,9 @@ def main() -> None:
         "--forecasts", choices=["json", "arrow"], default="json", help="as what forecasts are sent"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes of the worker")
+    parser.add_argument(
+        "--plain", action="store_true", help="readings from tests.bench.feeder, without faults, not simulate"
+    )
     parser.add_argument("--series", type=int, default=1_000)
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--json", type=Path, help="write the figures here too")
@@ -115,13 +118,18 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
     )
     plant = ("--series", str(options.series), "--rate", str(options.rate))
     write_series_file(options, series_file)
-    load = ("simulate", *plant, "--for", f"{options.seconds:.0f}s", "--faults-per-hour", "60")
     where = ("--topic", TOPIC, "--bootstrap", server.bootstrap)
-    own = ("run", "--config", str(toml), "--workers", str(options.workers))
+    if options.plain:
+        about = ("--partitions", str(options.partitions), "--seconds", str(options.seconds))
+        load = ("tests.bench.feeder", *plant, *about, *where)
+    else:
+        until = ("--for", f"{options.seconds:.0f}s", "--faults-per-hour", "60")
+        load = ("pipeline", "simulate", *plant, *until, *where)
+    own = ("pipeline", "run", "--config", str(toml), "--workers", str(options.workers))
     with run(folder / "worker.log", *own) as worker:
         url = wait_until_ready(worker, folder / "worker.log", options.partitions)
         started_cpu = find_cpu_s(worker.pid)  # importing takes seconds
-        with run(folder / "load.log", *load, *where) as feeder:
+        with run(folder / "load.log", *load) as feeder:
             begun_ms = time.time() * 1000
             samples = watch(worker, feeder, url, options.seconds)
             feeder_cpu, worker_cpu = find_cpu_s(feeder.pid), find_cpu_s(worker.pid) - started_cpu
@@ -142,7 +150,7 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
         "machine": describe_machine(),
         "load": {
             "series": options.series, "rate": options.rate, "partitions": options.partitions,
-            "workers": options.workers, "forecasts": options.forecasts,
+            "workers": options.workers, "forecasts": options.forecasts, "plain": options.plain,
             "seconds": options.seconds, "warm_up": options.warm_up,
             "readings": sent, "readings_per_second": round(sent / options.seconds, 1),
             "not_taken": sent - consumed,
@@ -152,12 +160,12 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
         "rss_mb": describe_memory(samples, options.warm_up),
         "cpu": {
             "worker": round(worker_cpu / options.seconds, 3),
-            "simulate": round(feeder_cpu / options.seconds, 3),
+            "load": round(feeder_cpu / options.seconds, 3),
         },
-        "fates": {"learned": metrics.value("readings_learned_total"), **fates},
+        "fates": {"learned": metrics.total("readings_learned_total"), **fates},
         "stages_s": find_stages(metrics),
         "checkpoints": {
-            "number": metrics.value("checkpoints_total"), "bytes": metrics.value("checkpoint_bytes")
+            "number": metrics.total("checkpoints_total"), "bytes": metrics.total("checkpoint_bytes")
         },
         "stop": {"status": status, "seconds": round(stop_s, 2)},
         "samples": {"s": samples.at_s, "rss_mb": samples.rss_mb, "lag": samples.lag},
@@ -175,9 +183,9 @@ def write_series_file(options: argparse.Namespace, path: Path) -> None:
 
 
 @contextmanager
-def run(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def run(log: Path, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as stderr:
-        command = [sys.executable, "-m", "pipeline", *arguments]
+        command = [sys.executable, "-m", module, *arguments]
         own = os.environ | {"OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, cwd=ROOT, env=own, stderr=stderr, stdin=subprocess.DEVNULL)
     try:
@@ -215,7 +223,7 @@ def watch(
         samples.at_s.append(round(now_s, 1))
         samples.rss_mb.append(round(find_rss_of_all(worker.pid) / MEGABYTE, 1))
         samples.lag.append(int(sum(metrics.by("partition", "consumer_lag_records").values())))
-        samples.learned.append(metrics.value("readings_learned_total"))
+        samples.learned.append(metrics.total("readings_learned_total"))
         time.sleep(max(0.0, min(SAMPLE_S, seconds - now_s)))
     return samples
 
@@ -319,8 +327,9 @@ def describe_memory(samples: Samples, warm_up_s: float) -> dict[str, float]:
 
 
 def find_stages(metrics: Metrics) -> dict[str, dict[str, float]]:
+    count = metrics.by("stage", "stage_duration_seconds_count")
     return {
-        stage: {"sum": round(total, 2), "count": metrics.value("stage_duration_seconds_count", stage=stage)}
+        stage: {"sum": round(total, 2), "count": count[stage]}
         for stage, total in metrics.by("stage", "stage_duration_seconds_sum").items()
     }
 

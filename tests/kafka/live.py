@@ -130,6 +130,10 @@ class Metrics:
         """Of one sample, without the prefix; KeyError where there is none."""
         return self._values[f"gatecast_{name}", frozenset(labels.items())]
 
+    def total(self, name: str) -> float:
+        """Of all samples of this name, as several workers have them; 0 where there is none."""
+        return sum(value for (sample, _), value in self._values.items() if sample == f"gatecast_{name}")
+
     def by(self, label: str, name: str, **labels: str) -> dict[str, float]:
         """Values above 0 by one label, summed over all labels that are not given."""
         found: dict[str, float] = {}
