@@ -28,7 +28,6 @@ from pipeline.exporters.kafka import KafkaEmitter
 from pipeline.exporters.prometheus import MetricsExporter, register_process
 from pipeline.exporters.quality import label_steps
 from pipeline.globs import Globs
-from pipeline.heap import keep
 from pipeline.issued import Selection
 from pipeline.kafka_options import EmitterOptions, KafkaOptions, take_kafka_options
 from pipeline.keeper import Keeper
@@ -37,6 +36,7 @@ from pipeline.live.overview import Overview
 from pipeline.live.tracks import Tracks
 from pipeline.live.view import LiveView
 from pipeline.loader import Loader
+from pipeline.one_core import use_one_core
 from pipeline.ports import Emitter, Partition, Position, TopicFacts
 from pipeline.readiness import Readiness
 from pipeline.runner import Runner, RunnerParts
@@ -76,24 +76,7 @@ class Worker:
         self._warned: set[str] = set()
         self.registry = CollectorRegistry()
         register_process(self.registry)
-        self.metrics = MetricsExporter(
-            self.registry,
-            forecasters=bank.names,
-            scored_steps=bank.scored,
-            trained=bank.nets,
-            parameters={name: bank.parameters(name) for name in bank.names},
-            pairs=bank.pairs,
-            shown_forecasters=config.shown_forecasters,
-            shown_steps=config.shown_steps,
-            champion=find_fixed_champion(config),
-            topics=() if self.kafka.pattern else self.kafka.topics,
-            software={
-                "version": version("gatecast"),
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-            },
-            now=now,
-        )
+        self.metrics = self._build_metrics(bank, now)
         self.readiness = Readiness()
         first = config.forecasters.first_champion
         shown = dict.fromkeys([*bank.nets, first])
@@ -139,10 +122,30 @@ class Worker:
             ),
         )
 
+    def _build_metrics(self, bank: Bank, now: Callable[[], float]) -> MetricsExporter:
+        config = self.config
+        return MetricsExporter(
+            self.registry,
+            forecasters=bank.names,
+            scored_steps=bank.scored,
+            trained=bank.nets,
+            parameters={name: bank.parameters(name) for name in bank.names},
+            pairs=bank.pairs,
+            shown_forecasters=config.shown_forecasters,
+            shown_steps=config.shown_steps,
+            champion=find_fixed_champion(config),
+            topics=() if self.kafka.pattern else self.kafka.topics,
+            software={
+                "version": version("gatecast"),
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+            },
+            now=now,
+        )
+
     def run(self, is_over: Callable[[], bool]) -> None:
         """Serves until `is_over`, then saves what was learnt. Raises what only a person can mend."""
-        torch.set_num_threads(1)
-        keep()
+        use_one_core()
         self.server.start()
         log.info("listening at %s", self.server.url)
         try:

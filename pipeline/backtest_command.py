@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from forecasters.anomaly import AlertOptions
@@ -30,8 +29,8 @@ from pipeline.backtest_files import FileShare, expand_folders, label_part, run_f
 from pipeline.config import Config, ConfigError
 from pipeline.config.learning import LEADER, choose_first
 from pipeline.engine.intake import IntakeOptions
-from pipeline.heap import keep
 from pipeline.histories import History, read_history
+from pipeline.one_core import use_one_core
 from pipeline.printing import make_progress, print_counts, print_report
 from pipeline.report.record import Recorder
 from pipeline.sources.tables import TableOptions
@@ -63,8 +62,7 @@ def run_command(
 ) -> None:
     """Raises ConfigError or TableError for what can't be run, before anything is learnt or written."""
     # One process per core is faster than two threads, and results do not depend on the number of threads.
-    torch.set_num_threads(1)
-    keep()
+    use_one_core()
     scale = scale or ("warmup" if warmup else "none")
     start = find_score_from(warmup, score_from, scale)
     names = tuple(name.strip() for name in forecasters.split(",")) if forecasters is not None else None
@@ -91,11 +89,7 @@ def run_command(
         )
     if report or plots:
         check_drawing()
-    for path in (json_path, forecasts, report, alerts):
-        if path is not None and not Path(path).absolute().parent.is_dir():
-            raise ConfigError(
-                f"{path}: expected a file in a folder that exists; make {Path(path).parent} first"
-            )
+    _check_folders(json_path, forecasts, report, alerts)
     build_bank(options, options.seed)  # refuses what can't be built before a large file is read
     notes = Console(stderr=True, highlight=False)
     if by_file:
@@ -110,6 +104,27 @@ def run_command(
         _write_scores(alerts, parts)
         return
     history = read_history(found, table, rows=rows, warmup=warmup, score_from=start)
+    _tell_assumed(history, scale, notes)
+    outcome = _run(history, options, notes, is_recorded=bool(report or plots))
+    print_counts(notes, "in the files", history.counts)
+    print_counts(notes, "readings and steps", outcome.counts)
+    _tell(outcome.report, json_path)
+    if outcome.part is not None:
+        _write_scores(alerts, [outcome.part])
+    if outcome.recorder is not None:
+        draw(outcome.report, outcome.recorder, report, plots, notes)
+
+
+def _check_folders(*paths: str | None) -> None:
+    for path in paths:
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise ConfigError(
+                f"{path}: expected a file in a folder that exists; make {Path(path).parent} first"
+            )
+
+
+def _tell_assumed(history: History, scale: str, notes: Console) -> None:
+    """What was taken for granted, and which series have no share in the averages."""
     for note in history.assumed:
         notes.print(f"assumed: {note}", markup=False, soft_wrap=True)
     if scale == "warmup" and (absent := np.isnan(history.find_scales())).any():
@@ -120,14 +135,6 @@ def run_command(
             markup=False,
             soft_wrap=True,
         )
-    outcome = _run(history, options, notes, is_recorded=bool(report or plots))
-    print_counts(notes, "in the files", history.counts)
-    print_counts(notes, "readings and steps", outcome.counts)
-    _tell(outcome.report, json_path)
-    if outcome.part is not None:
-        _write_scores(alerts, [outcome.part])
-    if outcome.recorder is not None:
-        draw(outcome.report, outcome.recorder, report, plots, notes)
 
 
 def _tell(report: dict[str, Any], json_path: str | None) -> None:

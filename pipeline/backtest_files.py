@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from pipeline.alert_quality import LabelledFile, Window, find_windows
 from pipeline.backtest import BacktestOptions, Part, run_backtest
 from pipeline.config import ConfigError
-from pipeline.heap import keep
 from pipeline.histories import read_history
+from pipeline.one_core import use_one_core
 from pipeline.sources.tables import TableOptions
 from pipeline.spread import spread
 
@@ -68,8 +66,7 @@ def run_files(
 
 def run_file(file: str, share: FileShare, options: BacktestOptions) -> Part:
     """One file in this process, in one thread."""
-    torch.set_num_threads(1)
-    keep()
+    use_one_core()
     history = read_history(
         [file], share.table, rows=share.rows, warmup=share.warmup, score_from=share.score_from
     )

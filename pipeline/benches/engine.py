@@ -18,7 +18,7 @@ from forecasters import Bank, build
 from forecasters.anomaly import AlertOptions
 from forecasters.bank import ALERTS, COMPARISON
 from pipeline.benches.rows import Row
-from pipeline.heap import keep
+from pipeline.one_core import use_one_core
 
 HIDDEN = 32
 WINDOW = 32
@@ -140,8 +140,7 @@ def _take_turns(yardstick: Work, cases: list[BankCase], runs: int) -> tuple[floa
 
 def run_engine(series: tuple[int, ...], runs: int) -> list[Row]:
     """All cases."""
-    torch.set_num_threads(1)
-    keep()
+    use_one_core()
     rows: list[Row] = []
     for kind in ("rnn", "lstm"):
         cases = [BankCase((kind,), count, horizon=1, hidden=HIDDEN, replay=0) for count in series]

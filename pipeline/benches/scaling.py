@@ -35,8 +35,9 @@ from pipeline.config import Config
 from pipeline.demo.kafka_server import KafkaServer
 from pipeline.engine.settings import SeriesSettings
 from pipeline.engine.shard import Shard
-from pipeline.heap import give_back, keep
+from pipeline.heap import give_back
 from pipeline.issued import Selection, find_scores
+from pipeline.one_core import use_one_core
 from pipeline.records import Readings
 
 PARTS = ("series", "shards", "workers")
@@ -166,8 +167,7 @@ def measure_growth(series: int, runs: int, scale: float) -> Growth:
 
 def run_shards(runs: int, scale: float) -> list[Row]:
     """Readings per second of each, fed in turn, so that a busy machine hits all."""
-    torch.set_num_threads(1)
-    keep()
+    use_one_core()
     streams = {count: Stream(count, scale) for count in SHARDS}
     for stream in streams.values():
         stream.warm_up()
