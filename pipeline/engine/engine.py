@@ -45,7 +45,7 @@ class Bank(Register, Protocol[ResultT_co]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wave(Generic[ResultT]):
-    """One wave that the bank has stepped: columns [S], each slot at most once, in log order."""
+    """One wave that the bank has stepped: columns [S], each slot at most once, in the order of `waves`."""
 
     slots: Int64Array
     event_time_ms: Int64Array  # on the grid of the series

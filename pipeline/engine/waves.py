@@ -14,7 +14,10 @@ from pipeline.records import BoolArray, Int64Array
 
 
 def waves(steps: Steps, readings_to_tick: Callable[[], int]) -> Iterator[Int64Array]:
-    """Yield the rows of one wave after the other, ascending: within a wave no slot comes twice.
+    """Yield the rows of one wave after the other: within a wave no slot comes twice.
+
+    They are in the order of slots, whose state then lies side by side in whatever order readings came; in
+    that of the log where masked steps come before a tick.
 
     ``readings_to_tick`` is asked how many unmasked steps are still missing until the next tick; it is asked
     anew only after all waves before that tick were taken, so each must be stepped before the next is drawn.
@@ -41,17 +44,20 @@ def _group(slot: Int64Array, masked: BoolArray, ends_with_tick: bool) -> Iterato
     No masked step may come after the reading that completes a tick, which is the last row: where one would,
     that reading ends the last wave instead.
     """
-    row = np.arange(slot.size)
+    row, keeps_order = np.arange(slot.size), ends_with_tick and bool(masked.any())
     order = np.argsort(slot, kind="stable")
     is_first = np.ones(slot.size, np.bool_)
     is_first[1:] = slot[order][1:] != slot[order][:-1]
     if is_first.all():
-        yield row
+        yield row if keeps_order else order
         return
     rank = np.empty(slot.size, np.int64)
     rank[order] = row - np.maximum.accumulate(np.where(is_first, row, 0))
-    by_wave = np.argsort(rank, kind="stable")
-    if ends_with_tick and masked[by_wave[-1]]:
-        rank[-1] = rank.max()
+    if keeps_order:
         by_wave = np.argsort(rank, kind="stable")
+        if masked[by_wave[-1]]:
+            rank[-1] = rank.max()
+            by_wave = np.argsort(rank, kind="stable")
+    else:
+        by_wave = order[np.argsort(rank[order], kind="stable")]
     yield from np.split(by_wave, np.cumsum(np.bincount(rank))[:-1])

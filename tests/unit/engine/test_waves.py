@@ -43,7 +43,9 @@ def cut_slowly(slots: list[int], masked: list[bool], to_tick: list[int]) -> list
         for place, row in enumerate(piece):
             groups.setdefault([slots[other] for other in piece[:place]].count(slots[row]), []).append(row)
         stepped = [groups[rank] for rank in sorted(groups)]
-        if num_completed > number and masked[stepped[-1][-1]]:
+        if num_completed <= number or not any(masked[row] for row in piece):
+            stepped = [sorted(rows, key=lambda row: slots[row]) for rows in stepped]
+        elif masked[stepped[-1][-1]]:
             next(rows for rows in stepped if rows[-1] == piece[-1]).pop()
             stepped[-1].append(piece[-1])
             stepped = [rows for rows in stepped if rows]
