@@ -178,8 +178,9 @@ class Ranks:
         np.clip(beyond, 0.0, np.inf, out=beyond)
         beyond *= mass
         drawn[:, EXCESS] = add_up(beyond) / np.maximum(total * LEVELS[-1], 1e-9)
-        # units that don't fit the series any more are moved by whole octaves
-        moves = (np.abs(start - HOME) > ASTRAY) & (unit > 0)
+        # units that don't fit the series any more are moved by whole octaves; of too few readings for a tail
+        # nothing says where it should begin
+        moves = (np.abs(start - HOME) > ASTRAY) & (unit > 0) & (start > 0)
         if moves.any():
             self._move(moves, mass, drawn, unit)
         fields["bins"][..., here], fields["drawn"][..., here] = mass.swapaxes(0, 1), drawn
