@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ import torch
 from forecasters.budget import Budget, Cut
 from forecasters.champion import Champion
 from forecasters.columns import Column, Columns, add_up
-from forecasters.episodes import BEGINS, CAPPED, NOTE, PAGES, RESTS, EpisodeOptions, Episodes
+from forecasters.episodes import BEGINS, CAPPED, NOTE, PAGES, QUIET, RESTS, EpisodeOptions, Episodes
 from forecasters.outcome import Outcome
 from forecasters.ranks import ABOVE, BELOW, REFRESH, Ranks
 from forecasters.timetable import Arrival, Timetable
@@ -84,8 +85,8 @@ class Alarms:
     """What a wave means for alerts, rows [N] as given.
 
     score: 1.0 pages; NaN where a reading was not judged. exceeds: it belongs to an episode that pages, and
-    not as part of its hold. event, sticks: see `episodes`. Where score ≥ 0.5: expected, lower and upper are
-    the forecast that the reading contradicts most, in the series' units; NaN elsewhere.
+    not as part of its hold. event, sticks: see `episodes`. Where score ≥ 1, or an episode begins: expected,
+    lower and upper are the forecast that the reading contradicts most, in the series' units; NaN elsewhere.
     """
 
     score: npt.NDArray[np.float32]
@@ -176,19 +177,26 @@ class Anomaly:
         warm = (arrival.good >= WARM) & (number >= WARM) & (episodes["moves"][here] >= FEWEST_MOVES)
         if not warm.all():
             score = np.where(warm, score, np.minimum(score, CAPPED))
-        told = np.full((5, slots.size), np.nan)  # expected, lower, upper, level, band
+        told = np.full((3, slots.size), np.nan)  # expected, lower, upper
         near = np.flatnonzero(score >= NOTE)
         if near.size:
-            told[:, near], sides = self._look_closer(slots, near, values, outcome, error_QN, half_QN)
-            allowed = episodes.allows(slots[near], values[near] - told[0, near], told[0, near], sides)
-            score[near] = np.where(allowed, score[near], CAPPED)
+            near, is_limited = self._choose(slots, near, score)
+        if near.size:
+            told[:, near] = closer = self._look_closer(slots, near, values, outcome, error_QN, half_QN)
+            if is_limited:
+                expected = closer[0]
+                allowed = self._allow(
+                    slots, near, values[near] - expected, expected, outcome, error_QN, half_QN
+                )
+                score[near] = np.where(allowed, score[near], CAPPED)
+        usual = partial(self._find_usual, slots, values, outcome.departure_N)
         if all_judged:
-            event = episodes.judge(slots, here, time_ms, score, values, told[3], told[4])
+            event = episodes.judge(slots, here, time_ms, score, values, usual)
         else:
             event, rows = np.zeros(slots.size, np.int64), np.flatnonzero(judged)
             some = slots[rows]
             event[rows] = episodes.judge(
-                some, some, time_ms[rows], score[rows], values[rows], told[3, rows], told[4, rows]
+                some, some, time_ms[rows], score[rows], values[rows], lambda at: usual(rows[at])
             )
             stands_ms, young = stands_ms[rows], young[rows]
         exposed_ms = int(stands_ms[young == 0.0].sum())
@@ -256,26 +264,48 @@ class Anomaly:
         mean /= WINDOW
         return mean
 
+    def _find_usual(
+        self, slots: Ints, values: Floats, departure_N: Singles, at: Ints
+    ) -> tuple[Floats, Singles]:
+        """`[K]` each, of these rows: the level that was usual before, and how far around it."""
+        away = departure_N[at]
+        return values[at] - away, self.ranks.tail_start(slots[at], np.where(away >= 0, ABOVE, BELOW))
+
+    def _choose(self, slots: Ints, near: Ints, score: Floats) -> tuple[Ints, bool]:
+        """Which of the rows that are near an episode are worth a closer look: those that may begin one, and
+        all that not every deviation counts for; whether there are any of these."""
+        here = slots[near]
+        limited = self.episodes.limits(here)
+        is_limited = bool(limited.any())
+        looked = (score[near] >= 1.0) | (self.episodes["state"][here] == QUIET)
+        return near[looked | limited if is_limited else looked], is_limited
+
     def _look_closer(
         self, slots: Ints, near: Ints, values: Floats, outcome: Outcome, error_QN: Singles, half_QN: Singles
-    ) -> tuple[Floats, Floats]:
-        """`[5, K]` expected, lower, upper: of the forecast that the value contradicts most; level, band. Then
-        on which side of the oldest forecast it lies, 0 within its interval."""
+    ) -> Floats:
+        """`[3, K]` expected, lower, upper: of the forecast that the value contradicts most."""
         error, half, valid = (of[:, near] for of in (error_QN, half_QN, outcome.valid_QN))
         contradiction = np.where(valid, np.abs(error) / np.maximum(half, 1e-6), -1.0)
         most = (contradiction.argmax(0), np.arange(near.size))
         scale = outcome.scale_QN[most[0], near].astype(np.float64)
-        value, away = values[near], outcome.departure_N[near].astype(np.float64)
-        said, told = contradiction[most] >= 0, np.empty((5, near.size))
-        told[3] = value - away
-        told[0] = np.where(said, value - error[most] * scale, told[3])
+        value, said, told = values[near], contradiction[most] >= 0, np.empty((3, near.size))
+        told[0] = value - np.where(said, error[most] * scale, outcome.departure_N[near])
         width = np.where(said, half[most] * scale, np.nan)
         told[1], told[2] = told[0] - width, told[0] + width
-        told[4] = self.ranks.tail_start(slots[near], np.where(away >= 0, ABOVE, BELOW))
+        return told
+
+    def _allow(
+        self, slots: Ints, near: Ints, deviation: Floats, expected: Floats, outcome: Outcome,
+        error_QN: Singles, half_QN: Singles,
+    ) -> Bools:  # fmt: skip
+        """`[K]` whether these deviations are large enough, and on the side that counts: that on which the
+        value lies of the oldest forecast, none within its interval."""
+        error, half, valid = (of[:, near] for of in (error_QN, half_QN, outcome.valid_QN))
         # the newest forecasts may have been made from what was wrong
-        oldest = (valid.cumsum(0).argmax(0), most[1])
+        oldest = (valid.cumsum(0).argmax(0), np.arange(near.size))
         side = np.where(np.abs(error[oldest]) > half[oldest], np.sign(error[oldest]), 0.0)
-        return told, np.where(said, side, np.sign(away))
+        side = np.where(valid.any(0), side, np.sign(outcome.departure_N[near]))
+        return self.episodes.allows(slots[near], deviation, expected, side)
 
     # -- state -------------------------------------------------------------------------------------------
 

@@ -98,6 +98,7 @@ class Buckets:
         # from the cadences, anew where a series comes or goes: who there is, how many, what length they want
         self._known: Bools | None = None
         self._num_known = self._wanted = self._fastest_ms = 0
+        self._are_first = False  # whether the slots without a series are the last ones
         self._is_even = False  # whether no series is faster than the buckets
 
     def add(self, slots: Ints, cadence_ms: Ints) -> None:
@@ -162,9 +163,9 @@ class Buckets:
             self._known = self.cadence_ms > 0
             cadence_ms = self.cadence_ms[self._known]
             self._num_known, self._wanted = cadence_ms.size, 0
+            self._are_first = bool(self._known[: self._num_known].all())
             if self._num_known:
                 self._wanted, self._fastest_ms = _quantile(cadence_ms, QUORUM), int(cadence_ms.min())
-        known = self._known
         if self._since_look < max(1, self._num_known // LOOKS):
             return None, False
         self._since_look = 0
@@ -173,8 +174,7 @@ class Buckets:
         self._is_even = self._fastest_ms >= self.bucket_ms
         if not self.bucket_ms:
             return None, changed
-        reporting = known & (self._look - self._seen <= LOOKS * OPEN)  # not for long silent
-        times = self._time_ms[reporting]
+        times = self._find_times()
         if not times.size:
             return None, changed
         if times.min() == times.max():  # as where all are in step
@@ -191,6 +191,15 @@ class Buckets:
         span = range(self.closed_through + 1, min(through, self.closed_through + OPEN) + 1)
         self.closed_through = through
         return self._take([n for n in span if self._touched[n % OPEN]]), changed
+
+    def _find_times(self) -> Ints:
+        """Of the last readings of all series but those for long silent."""
+        assert self._known is not None
+        heard = self._look - LOOKS * OPEN
+        if self._are_first and self._seen[: self._num_known].min(initial=heard) >= heard:
+            return self._time_ms[: self._num_known]
+        times: Ints = self._time_ms[self._known & (self._seen >= heard)]
+        return times
 
     @staticmethod
     def _find_through(reached: Ints) -> tuple[int, int]:

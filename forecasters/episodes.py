@@ -13,7 +13,7 @@ Letters: S slots, N rows of a wave.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,8 @@ from forecasters.rows import Rows
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Usual = Callable[[Ints], tuple[Floats, npt.NDArray[np.float32]]]
+"""Of some rows: the level that was usual before, and how far around it, in the series' units."""
 
 QUIET, NOTED, PAGES = range(3)
 """States of an episode."""
@@ -151,13 +153,12 @@ class Episodes(Columns):
     # -- episodes ----------------------------------------------------------------------------------------
 
     def judge(
-        self, slots: Ints, here: slice | Ints, time_ms: Ints, score: Floats, value: Floats, level: Floats,
-        band: Floats,
-    ) -> Ints:  # fmt: skip
+        self, slots: Ints, here: slice | Ints, time_ms: Ints, score: Floats, value: Floats, usual: Usual
+    ) -> Ints:
         """Take the scores of judged rows; returns what they do to their episodes.
 
-        here: the rows as `Rows.host` has them. value, level and band: the value, what is usual, and how far
-        around it, in the series' units.
+        here: the rows as `Rows.host` has them. value, and what is usual for rows that are asked for: in the
+        series' units.
         """
         d = self.data
         what = np.zeros(slots.size, np.int64)
@@ -166,12 +167,16 @@ class Episodes(Columns):
             d["muted"][here] = np.maximum(muted - 1, 0)
         state, near = d["state"][here], score >= NOTE
         waits = np.flatnonzero((state == NOTED) & ~near)
-        at = np.flatnonzero((state == PAGES) | near)
+        pages = (state == PAGES) | (score >= 1.0)
+        noted = np.flatnonzero(near & ~pages)
+        at = np.flatnonzero(pages)
         if waits.size:
             self._wait(slots[waits])
+        if noted.size:
+            what[noted] = self._note(slots[noted], time_ms[noted], score[noted], muted[noted])
         if at.size:
             what[at] = self._judge(
-                slots[at], time_ms[at], score[at], value[at], level[at], band[at], muted[at]
+                slots[at], time_ms[at], score[at], value[at], muted[at], lambda rows: usual(at[rows])
             )
         return what
 
@@ -184,11 +189,23 @@ class Episodes(Columns):
         d["age"][slots] += 1
         d["state"][slots[quiet >= self.options.hold]] = QUIET
 
+    def _note(self, slots: Ints, time_ms: Ints, score: Floats, muted: Ints) -> Ints:
+        """Of those that do not page, with a score that is worth to be noted."""
+        d = self.data
+        new = (d["state"][slots] == QUIET) & (muted == 0) & (d["stuck"][slots] == 0)
+        d["quiet"][slots] = d["since"][slots] = 0
+        d["age"][slots] = np.where(new, 0, d["age"][slots] + 1)
+        d["last_ms"][slots] = time_ms
+        d["peak"][slots] = np.where(new, score, np.maximum(d["peak"][slots], score))
+        begins = slots[new]
+        d["began_ms"][begins] = time_ms[new]
+        d["state"][begins] = NOTED
+        return np.where(new, BEGINS_NOTED, NOTHING)
+
     def _judge(
-        self, slots: Ints, time_ms: Ints, score: Floats, value: Floats, level: Floats, band: Floats,
-        muted: Ints,
-    ) -> Ints:  # fmt: skip
-        """Of those that page, or have a score worth an episode."""
+        self, slots: Ints, time_ms: Ints, score: Floats, value: Floats, muted: Ints, usual: Usual
+    ) -> Ints:
+        """Of those that page, or have a score that does."""
         d, hold = self.data, self.options.hold
         state, what = d["state"][slots], np.zeros(slots.size, np.int64)
         near = score >= NOTE
@@ -214,12 +231,12 @@ class Episodes(Columns):
         keeps = first & (state == NOTED)  # what was noted before goes on under its own beginning
         new = first & ~keeps
         d["began_ms"][slots[new]] = time_ms[new]
-        d["level"][slots[begins]], d["band"][slots[begins]] = level[begins], band[begins]
         d["last_ms"][slots[counts]] = time_ms[counts]
         d["peak"][slots] = np.where(new, score, np.maximum(d["peak"][slots], score))
         d["hour"][slots[begins]], d["in_hour"][slots[begins]] = hour[begins], in_hour[begins] + 1
         if begins.any():
             rows = slots[begins]
+            d["level"][rows], d["band"][rows] = usual(np.flatnonzero(begins))
             d["habit"][rows] = self.habit(rows, time_ms[begins]) + HABIT
             d["habit_ms"][rows] = time_ms[begins]
         for name, column in (("quiet", quiet), ("since", since), ("age", age)):
@@ -240,6 +257,12 @@ class Episodes(Columns):
         d = self.data
         d["min_abs"][slots], d["min_rel"][slots] = min_abs, min_rel
         d["direction"][slots], d["may_stick"][slots] = direction, may_stick
+
+    def limits(self, slots: Ints) -> Bools:
+        """For which series not every deviation counts."""
+        d = self.data
+        limited: Bools = (d["min_abs"][slots] > 0) | (d["min_rel"][slots] > 0) | (d["direction"][slots] != 0)
+        return limited
 
     def allows(self, slots: Ints, deviation: Floats, expected: Floats, side: Floats) -> Bools:
         """Whether a deviation is large enough, and in a direction that counts, as is the side of the oldest
