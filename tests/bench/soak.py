@@ -42,6 +42,7 @@ import torch
 from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.benches.end_to_end import find_cpu_s, find_processes
+from pipeline.benches.rows import commit
 from pipeline.demo.kafka_server import KafkaServer
 from tests.kafka.live import Metrics, find_ends, make_config, make_topics, open_reader, scrape
 
@@ -148,6 +149,7 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
     return {
         "version": 1,
         "machine": describe_machine(),
+        "commit": commit(),
         "load": {
             "series": options.series, "rate": options.rate, "partitions": options.partitions,
             "workers": options.workers, "forecasts": options.forecasts, "plain": options.plain,
