@@ -143,7 +143,7 @@ def test_a_unit_that_no_longer_fits_is_moved_and_nothing_is_lost() -> None:
 
 
 def test_a_unit_stays_where_too_few_values_say_what_it_should_be() -> None:
-    """Lowered time and again, it came to 0; until then a deviation like those before was out of all bounds."""
+    """Lowered time and again it came to 0; until then a deviation like those before was out of all bounds."""
     ranks = Ranks()
     ranks.fields.grow(1)
     yes, no = np.array([True]), np.array([False])
