@@ -85,8 +85,9 @@ class Alarms:
     """What a wave means for alerts, rows [N] as given.
 
     score: 1.0 pages; NaN where a reading was not judged. exceeds: it belongs to an episode that pages, and
-    not as part of its hold. event, sticks: see `episodes`. Where score ≥ 1, or an episode begins: expected,
-    lower and upper are the forecast that the reading contradicts most, in the series' units; NaN elsewhere.
+    not as part of its hold. event, sticks: see `episodes`. expected, lower and upper: the forecast that the
+    reading contradicts most, in the series' units; worked out where score ≥ 1 or an episode begins, elsewhere
+    mostly NaN.
     """
 
     score: npt.NDArray[np.float32]

@@ -61,7 +61,6 @@ def run_command(
     champion: str | None = None,
 ) -> None:
     """Raises ConfigError or TableError for what can't be run, before anything is learnt or written."""
-    # One process per core is faster than two threads, and results do not depend on the number of threads.
     use_one_core()
     scale = scale or ("warmup" if warmup else "none")
     start = find_score_from(warmup, score_from, scale)

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pipeline.app import build_bank, read_shard_options
 from pipeline.benches import end_to_end
@@ -150,7 +149,7 @@ def run_series(runs: int, scale: float) -> list[Row]:
 
 def measure_growth(series: int, runs: int, scale: float) -> Growth:
     """In a process of its own."""
-    torch.set_num_threads(1)
+    use_one_core()
     Stream(50, scale).feed(BATCH)  # code, and what is there once
     before = _find_resident()
     stream = Stream(series, scale)

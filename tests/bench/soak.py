@@ -106,19 +106,21 @@ def main() -> None:
 
 
 def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict[str, Any]:
-    series_file = folder / "series.csv"
+    series_file, declared = folder / "series.csv", ""
     config = make_config(server.bootstrap, TOPIC, folder, {"kafka": {"partitions": options.partitions}})
     make_topics(config)
+    if not options.plain:
+        write_series_file(options, series_file)
+        declared = f'[readings]\nseries_file = "{series_file}"\nfields.quality = "quality"\n'
     toml = folder / "gatecast.toml"
     toml.write_text(
         f'[kafka]\nbootstrap = "{server.bootstrap}"\ntopics = ["{TOPIC}"]\n'
         f'forecasts_topic = "{config.kafka.forecasts_topic}"\nalerts_topic = "{config.kafka.alerts_topic}"\n'
-        f'[readings]\nseries_file = "{series_file}"\nfields.quality = "quality"\n'
+        f"{declared}"
         f'[forecasts]\nformat = "{options.forecasts}"\n'
         f'[checkpoints]\nurl = "{folder / "checkpoints"}"\n[server]\nport = 0\n'
     )
     plant = ("--series", str(options.series), "--rate", str(options.rate))
-    write_series_file(options, series_file)
     where = ("--topic", TOPIC, "--bootstrap", server.bootstrap)
     if options.plain:
         about = ("--partitions", str(options.partitions), "--seconds", str(options.seconds))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from playwright.sync_api import TimeoutError
 
 
-def wait_for_chart(page, series, timeout_ms=60_000):
+def wait_for_chart(page, series, timeout_ms=None):
+    """timeout_ms: None for that of the page."""
     page.wait_for_function(
         "name => document.getElementById('chart').getAttribute('aria-label').startsWith(`Chart of ${name}:`)",
         arg=f"name of {series}",
