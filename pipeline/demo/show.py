@@ -53,12 +53,17 @@ class Show:
                 self._print(line)
         return self._live or nullcontext()
 
-    def tell(self) -> None:
+    def look(self) -> Overview:
+        """What happened is told once, and the last look is what `close` sums up."""
         overview: Overview = self._stage.worker.overview.describe()
         self.overview = overview
         self._mark_first(overview)
         for alert in reversed(overview["alerts"]):  # the oldest first
             self._hear(alert)
+        return overview
+
+    def tell(self) -> None:
+        overview = self.look()
         if self._live is not None:
             self._live.update(show_worker(overview, self._heading(), self._console.width), refresh=True)
         elif self._clock() - self._told_s >= PLAIN_EVERY_S:
@@ -139,10 +144,13 @@ def run_show(programme: Programme, port: int, for_s: float | None, started_s: fl
                     wait_for_server(stage)
                     if not console.is_terminal:
                         console.print(f"page: {stage.worker.server.url}", soft_wrap=True)
-                    while time.monotonic() < deadline_s:
-                        stage.check()
-                        show.tell()
-                        time.sleep(min(REFRESH_S, max(deadline_s - time.monotonic(), 0.0)))
+                    try:
+                        while time.monotonic() < deadline_s:
+                            stage.check()
+                            show.tell()
+                            time.sleep(min(REFRESH_S, max(deadline_s - time.monotonic(), 0.0)))
+                    finally:
+                        show.look()  # what is summed up is no older than what the page has shown
         except KeyboardInterrupt:  # the usual end
             pass
     if show is not None:
