@@ -24,7 +24,7 @@ import torch
 from forecasters.budget import Budget, Cut
 from forecasters.champion import Champion
 from forecasters.columns import Column, Columns, add_up
-from forecasters.episodes import BEGINS, CAPPED, NOTE, PAGES, QUIET, RESTS, EpisodeOptions, Episodes
+from forecasters.episodes import BEGINS, CAPPED, LOOSENS, NOTE, PAGES, QUIET, RESTS, EpisodeOptions, Episodes
 from forecasters.outcome import Outcome
 from forecasters.ranks import ABOVE, BELOW, REFRESH, Ranks
 from forecasters.timetable import Arrival, Timetable
@@ -81,33 +81,57 @@ class AlertOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Alarms:
-    """What a wave means for alerts, rows [N] as given.
+class Told:
+    """What there is to tell of K rows of a wave, those with an event or a value that sticks or comes loose.
 
-    score: 1.0 pages; NaN where a reading was not judged. exceeds: it belongs to an episode that pages, and
-    not as part of its hold. event, sticks: see `episodes`. expected, lower and upper: the forecast that the
-    reading contradicts most, in the series' units; worked out where score ≥ 1 or an episode begins, elsewhere
-    mostly NaN.
+    expected, lower, upper: the forecast that the reading contradicts most, in the series' units, worked out
+    where an episode begins and NaN elsewhere. champion: place among the forecasters of whom it was judged by;
+    rests_ms: the first reading of those that have not changed; stuck_ms: that of the rest which ends here, 0
+    where none does.
     """
 
-    score: npt.NDArray[np.float32]
-    exceeds: Bools
-    event: Ints
-    sticks: Ints
+    rows: Ints
     expected: Floats
     lower: Floats
     upper: Floats
     began_ms: Ints
     last_ms: Ints
     peak: Floats
-    rests_ms: Ints  # the first reading of those that have not changed
-    champion: Ints  # place among the forecasters of whom it was judged by
-    stuck_ms: Ints  # that of the rest which ends with this reading
+    champion: Ints
+    rests_ms: Ints
+    stuck_ms: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """What a wave means for alerts, rows [N] as given.
+
+    score: 1.0 pages; NaN where a reading was not judged. exceeds: it belongs to an episode that pages, and
+    not as part of its hold. event, sticks: see `episodes`.
+    """
+
+    score: npt.NDArray[np.float32]
+    exceeds: Bools
+    event: Ints
+    sticks: Ints
+    told: Told
 
     @staticmethod
     def join(parts: Sequence[Alarms]) -> Alarms:
-        names = Alarms.__slots__
-        return Alarms(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        """Of pieces of one wave, in their order."""
+        told = [part.told for part in parts]
+        starts = np.cumsum([0, *(part.event.size for part in parts[:-1])]).tolist()
+        rows = [one.rows + start for one, start in zip(told, starts, strict=True)]
+        columns = Told.__slots__[1:]
+        return Alarms(
+            score=np.concatenate([part.score for part in parts]),
+            exceeds=np.concatenate([part.exceeds for part in parts]),
+            event=np.concatenate([part.event for part in parts]),
+            sticks=np.concatenate([part.sticks for part in parts]),
+            told=Told(
+                np.concatenate(rows), *(np.concatenate([getattr(o, name) for o in told]) for name in columns)
+            ),
+        )
 
 
 def join_surprises(of_error: Singles, of_value: Singles) -> Singles:
@@ -145,45 +169,41 @@ class Anomaly:
     def observe(self, arrival: Arrival, time_ms: Ints, values: Floats, outcome: Outcome) -> Alarms:
         """Judge a wave by the forecasts that were made for it."""
         episodes, slots, here, seen = self.episodes, arrival.slots, arrival.rows.host, arrival.seen
-        season_steps, champions = arrival.place.season_steps, self.champion.places(slots)
         error_QN, half_QN = (self.champion.pick(of, slots) for of in (outcome.error_EQN, outcome.half_EQN))
         cadence_ms = self._timetable["cadence_ms"][here]
-        per = None  # readings to a cell of the grid; None: one everywhere
+        per = judged = None  # readings to a cell of the grid; whose cell ends: None is one, and everyone's
         cell, number, stands_ms = arrival.step + 1, episodes.read("judged", here), cadence_ms
         if cadence_ms.min() <= self.options.grid_ms // 2:
             per = np.maximum(self.options.grid_ms // cadence_ms, 1)
             cell, stands_ms = cell // per, per * cadence_ms
-        judged = cell > episodes["cell"][here]
-        all_judged = bool(judged.all())
-        episodes["cell"][here], episodes["judged"][here] = cell, number + judged
+            judged = cell > episodes["cell"][here]
+        episodes["cell"][here] = cell
+        episodes["judged"][here] = number + (1 if judged is None else judged)
         last = episodes["seen"][here]
         rested = arrival.step - last
         episodes["seen"][here] = arrival.step if arrival.all_seen else np.where(seen, arrival.step, last)
         joined = self._rank(arrival, outcome, error_QN[0], per, number, judged, rested)
-        stuck_ms = episodes.read("run_ms", here)
-        sticks = episodes.rest(
-            arrival.rows, time_ms, outcome.known_N, outcome.moved_N, arrival.good, season_steps
+        sticks, stuck_ms = episodes.rest(
+            arrival.rows, time_ms, outcome.known_N, outcome.moved_N, arrival.good, arrival.place.season_steps
         )
 
         if not arrival.all_seen:
-            judged &= seen
-            all_judged = bool(judged.all())
-        season = SEASONS * np.minimum(season_steps if per is None else season_steps / per, LONGEST_SEASON)
-        young = np.maximum(UNTRIED - number * (UNTRIED / season), 0.0)
-        if number.min() < YOUNG:
-            young = np.maximum(young, np.log(np.maximum(YOUNG / (number + 1.0), 1.0)))
-        score = joined / (young + (self.cut.value + episodes.habit(here, time_ms)))
-        if not all_judged:
+            judged = seen if judged is None else judged & seen
+        if judged is not None and judged.all():
+            judged = None
+        young = self._find_young(arrival, number, per)
+        cut = self.cut.value + episodes.habit(here, time_ms)
+        score = joined / (cut if young is None else young + cut)
+        if judged is not None:
             score = np.where(judged, score, 0.0)
         warm = (arrival.good >= WARM) & (number >= WARM) & (episodes["moves"][here] >= FEWEST_MOVES)
         if not warm.all():
             score = np.where(warm, score, np.minimum(score, CAPPED))
-        told = np.full((3, slots.size), np.nan)  # expected, lower, upper
-        near = np.flatnonzero(score >= NOTE)
+        near, closer = np.flatnonzero(score >= NOTE), np.empty((3, 0))
         if near.size:
             near, is_limited = self._choose(slots, near, score)
         if near.size:
-            told[:, near] = closer = self._look_closer(slots, near, values, outcome, error_QN, half_QN)
+            closer = self._look_closer(slots, near, values, outcome, error_QN, half_QN)
             if is_limited:
                 expected = closer[0]
                 allowed = self._allow(
@@ -191,7 +211,7 @@ class Anomaly:
                 )
                 score[near] = np.where(allowed, score[near], CAPPED)
         usual = partial(self._find_usual, slots, values, outcome.departure_N)
-        if all_judged:
+        if judged is None:
             event = episodes.judge(slots, here, time_ms, score, values, usual)
         else:
             event, rows = np.zeros(slots.size, np.int64), np.flatnonzero(judged)
@@ -199,42 +219,83 @@ class Anomaly:
             event[rows] = episodes.judge(
                 some, some, time_ms[rows], score[rows], values[rows], lambda at: usual(rows[at])
             )
-            stands_ms, young = stands_ms[rows], young[rows]
-        exposed_ms = int(stands_ms[young == 0.0].sum())
-        self.cut.count(stands_ms.size, int(stands_ms.sum()), exposed_ms, int((event == BEGINS).sum()))
+            stands_ms, young = stands_ms[rows], None if young is None else young[rows]
+            score = np.where(judged, score, np.nan)
+        judged_ms = int(stands_ms.sum())
+        exposed_ms = judged_ms if young is None else int(stands_ms[young == 0.0].sum())
+        self.cut.count(stands_ms.size, judged_ms, exposed_ms, int((event == BEGINS).sum()))
         return Alarms(
-            score=(score if all_judged else np.where(judged, score, np.nan)).astype(np.float32),
+            score=score.astype(np.float32),
             exceeds=(score >= 1.0) & (episodes["state"][here] == PAGES),
-            event=event, sticks=sticks, expected=told[0], lower=told[1], upper=told[2],
-            began_ms=episodes.read("began_ms", here), last_ms=episodes.read("last_ms", here),
-            peak=episodes.read("peak", here), rests_ms=episodes.read("run_ms", here),
-            champion=champions, stuck_ms=stuck_ms,
+            event=event,
+            sticks=sticks,
+            told=self._tell(slots, np.flatnonzero(event | sticks), near, closer, sticks, stuck_ms),
+        )
+
+    def _tell(
+        self, slots: Ints, rows: Ints, near: Ints, closer_3K: Floats, sticks: Ints, stuck_ms: Ints | None
+    ) -> Told:
+        """Of these rows. near, closer: those that were looked at closely, and what was found."""
+        d, at = self.episodes, slots[rows]
+        expected, lower, upper = told = np.full((3, rows.size), np.nan)
+        place = np.searchsorted(near, rows)
+        place[place == near.size] = 0
+        if near.size:
+            found = near[place] == rows
+            told[:, found] = closer_3K[:, place[found]]
+        return Told(
+            rows=rows, expected=expected, lower=lower, upper=upper, began_ms=d["began_ms"][at],
+            last_ms=d["last_ms"][at], peak=d["peak"][at], champion=self.champion.places(at),
+            rests_ms=d["run_ms"][at],
+            stuck_ms=np.where(sticks[rows] == LOOSENS, 0 if stuck_ms is None else stuck_ms[rows], 0),
         )  # fmt: skip
 
     def _rank(
         self, arrival: Arrival, outcome: Outcome, error_N: Singles, per: Ints | None, number: Ints,
-        judged: Bools, rested: Ints,
+        judged: Bools | None, rested: Ints,
     ) -> Floats:  # fmt: skip
-        """The joined surprise `[N]`. error: of the first step."""
+        """The joined surprise `[N]`. error: of the first step; judged: None is all."""
         slots, here, ranks = arrival.slots, arrival.rows.host, self.ranks
-        awake = self.episodes["run"][here] < RESTS
-        has_error, has_value = outcome.valid_QN[0] & (rested <= STALE), arrival.seen
+        awake, longest_rest = self.episodes["run"][here] < RESTS, int(rested.max())
+        has_error, has_value = outcome.valid_QN[0], arrival.seen
+        if longest_rest > STALE:
+            has_error = has_error & (rested <= STALE)
         size, away = np.abs(error_N * outcome.scale_QN[0]), outcome.departure_N
         size = np.where(has_error & np.isfinite(size), size, np.float32(0.0))
-        if per is not None:
+        if judged is not None:
             size, has_error, away, has_value = self._gather_cells(
                 slots, judged, (size, has_error, away, has_value)
             )
-        counts_error, counts_value = has_error & judged, has_value & judged
-        mean = self._mean_error(arrival, number % WINDOW, size, counts_error, rested)
+            has_error, has_value = has_error & judged, has_value & judged
+        in_step = bool((number == number[0]).all())
+        anew = rested > WINDOW if longest_rest > WINDOW else None
+        if arrival.restarted is not None:
+            anew = arrival.restarted if anew is None else anew | arrival.restarted
+        at = int(number[0]) % WINDOW if in_step else number % WINDOW
+        mean = self._mean_error(slots, here, at, size, has_error, anew)
         sides = ranks.look(here, slots, mean, away)
         of_error, of_value = ranks.surprise(sides)
-        joined = join_surprises(of_error * counts_error, of_value * counts_value)
-        ranks.learn(sides, counts_error & awake, counts_value & awake)
-        due = np.flatnonzero(judged & ((number + 1) & (REFRESH - 1) == 0))
-        if due.size:
-            ranks.refresh(here if due.size == slots.size else slots[due])
+        joined = join_surprises(of_error * has_error, of_value * has_value)
+        ranks.learn(sides, has_error & awake, has_value & awake)
+        if not in_step or (int(number[0]) + 1) % REFRESH == 0:
+            is_due = (number + 1) & (REFRESH - 1) == 0
+            due = np.flatnonzero(is_due if judged is None else is_due & judged)
+            if due.size:
+                ranks.refresh(here if due.size == slots.size else slots[due])
         return joined.astype(np.float64)
+
+    def _find_young(self, arrival: Arrival, number: Ints, per: Ints | None) -> Floats | None:
+        """`[N]` by how much the cut is higher for series that have been judged so few times; None: by
+        nothing."""
+        fewest = number.min()
+        if fewest >= max(SEASONS * LONGEST_SEASON, YOUNG):
+            return None
+        steps = arrival.place.season_steps
+        season = SEASONS * np.minimum(steps if per is None else steps / per, LONGEST_SEASON)
+        young: Floats = np.maximum(UNTRIED - number * (UNTRIED / season), 0.0)
+        if fewest < YOUNG:
+            young = np.maximum(young, np.log(np.maximum(YOUNG / (number + 1.0), 1.0)))
+        return young
 
     def _gather_cells(
         self, slots: Ints, judged: Bools, columns: tuple[Singles, Bools, Singles, Bools]
@@ -248,19 +309,17 @@ class Anomaly:
         means = cell[0] / np.maximum(errors, 1.0), cell[2] / np.maximum(values, 1.0)
         return means[0], errors > 0, means[1], values > 0
 
-    def _mean_error(self, arrival: Arrival, at: Ints, size: Singles, counts: Bools, rested: Ints) -> Singles:
-        """`[N]` over the last WINDOW judged steps; those that are missing since a restart count as 0."""
-        slots, errors = arrival.slots, self.fields["errors"]
-        anew = rested > WINDOW
-        if arrival.restarted is not None:
-            anew |= arrival.restarted
-        if anew.any():
+    def _mean_error(
+        self, slots: Ints, here: slice | Ints, at: int | Ints, size: Singles, counts: Bools,
+        anew: Bools | None,
+    ) -> Singles:  # fmt: skip
+        """`[N]` over the last WINDOW judged steps; those that are missing since a restart count as 0. at: of
+        this step in the window; anew: which begin it again."""
+        errors = self.fields["errors"]
+        if anew is not None:
             errors[:, slots[anew]] = 0.0
-        here, only = arrival.rows.host, at[0]
-        if (at == only).all():  # as where all are in step
-            errors[only, here] = np.where(counts, size, errors[only, here])
-        else:
-            errors[at, slots] = np.where(counts, size, errors[at, slots])
+        place = (at, here) if isinstance(at, int) else (at, slots)
+        errors[place] = np.where(counts, size, errors[place])
         mean = add_up(errors[:, here])
         mean /= WINDOW
         return mean

@@ -19,6 +19,7 @@ import torch
 
 from forecasters import snapshot
 from forecasters.anomaly import Alarms, AlertOptions, Anomaly
+from forecasters.backlog import Backlog, Task
 from forecasters.blend import Blend
 from forecasters.champion import LEADER, Champion
 from forecasters.checks import check_filled, check_readings
@@ -103,9 +104,14 @@ class Bank:
         self.pending = Pending(tracked, len(self.names), self.scored, device)
         self.intervals = Intervals(len(self.names), self.scored, coverage, device)
         pairs = pairs_of_interest(self.names)
-        self.comparison = Comparison(self.names, pairs, horizon=horizon) if pairs else None
-        self.anomaly = Anomaly(self.names, self.timetable, alerts) if alerts else None
-        if alerts and alerts.champion == LEADER and self.comparison is None:
+        self._seconds = dict.fromkeys((*self.names, COMPARISON, ALERTS), 0.0)
+        self._comparison = Comparison(self.names, pairs, horizon=horizon) if pairs else None
+        self._anomaly = Anomaly(self.names, self.timetable, alerts) if alerts else None
+        self._to_judge = self._to_compare = Backlog(self._seconds)
+        if self._anomaly and self._anomaly.champion.at is not None:
+            # by themselves, for their code to stay in the cache; elsewhere alerts follow what is compared
+            self._to_compare = Backlog(self._seconds)
+        if alerts and alerts.champion == LEADER and not pairs:
             raise ValueError(
                 f"champion {LEADER}: expected naive beside another forecaster, or two recurrent ones, to "
                 f"compare, got {', '.join(self.names)}"
@@ -115,7 +121,6 @@ class Bank:
         every = [*self.experts, BLEND]
         self._name_at = torch.tensor([every.index(n) for n in self.names], device=device)
         self.generator = context.generator("ticks")
-        self._seconds = dict.fromkeys((*self.names, COMPARISON, ALERTS), 0.0)
         self.work = Work()
 
         self.slots = Slots()
@@ -136,12 +141,24 @@ class Bank:
         parts.update({f"forecaster.{n}": m.fields for n, m in self.models.items()})
         if self.blend:
             parts["blend"] = self.blend.fields
-        if self.comparison:
-            parts["comparison"] = self.comparison.fields
-            parts["irregular"] = self.comparison.irregular.fields
-        if self.anomaly:
-            parts.update({f"alerts.{n}": part for n, part in self.anomaly.parts().items()})
+        if comparison := self.comparison:
+            parts["comparison"] = comparison.fields
+            parts["irregular"] = comparison.irregular.fields
+        if anomaly := self.anomaly:
+            parts.update({f"alerts.{n}": part for n, part in anomaly.parts().items()})
         return parts
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The evidence of all readings so far; None where there is no pair."""
+        self._to_compare.work_off()
+        return self._comparison
+
+    @property
+    def anomaly(self) -> Anomaly | None:
+        """What is known of alerts after all readings so far; None where the bank was built without."""
+        self._to_judge.work_off()
+        return self._anomaly
 
     @property
     def ids(self) -> list[str]:
@@ -282,8 +299,9 @@ class Bank:
             passed = None if filled is None else filled[piece]
             if passed is not None:
                 self._pass_over(slots[piece], passed)
-            if self.comparison:
-                self.comparison.irregular.advance(slots[piece], mask[piece], passed)
+            if self._comparison:
+                advance = self._comparison.irregular.advance
+                self._to_compare.put(COMPARISON, advance, slots[piece], mask[piece], passed)
             results.append(self._piece(slots[piece], times[piece], values[piece], seen[piece]))
             self.pace.count(seen[piece])
             if self.pace.is_due:
@@ -313,7 +331,7 @@ class Bank:
         """Readings between two ticks: the shared weights stand still."""
         fresh = slots[self.timetable["step"][slots] < 0]
         self.pace.live += fresh.size
-        if self.comparison and fresh.size:
+        if fresh.size and self.comparison:
             self.comparison.add(fresh, self.timetable["cadence_ms"][fresh])
         num = slots.size
         rows = Rows(slots, len(self.ids), self.capacity, self.device)
@@ -338,35 +356,39 @@ class Bank:
             scale=wave.scale[:num],
             naive_error=wave.naive_error[:num],
             replaced=replaced,
-            alarms=alarms,
-            champion=self._find_champions(slots, alarms),
+            find_alarms=alarms.find if alarms else None,
+            champion=self._find_champions(slots) if self._anomaly else None,
         )
 
     def _judge(
         self, wave: Wave, times: np.ndarray, values: np.ndarray, error: Tensor, half: Tensor, valid: Tensor
-    ) -> Alarms | None:
-        """Compare the forecasters, and look for what is rare."""
-        if not (self.comparison or self.anomaly):
+    ) -> Task[Alarms] | None:
+        """Compare the forecasters, and look for what is rare; both may wait."""
+        comparison, anomaly = self._comparison, self._anomaly
+        if not (comparison or anomaly):
             return None
         started, slots = time.perf_counter(), wave.rows.slots
         outcome = Outcome.of(wave, error, half, valid)
-        if self.comparison:
-            self.comparison.observe(slots, times, outcome.error_EQN, outcome.valid_QN, wave.rows.host)
-        compared = time.perf_counter()
-        alarms = self.anomaly.observe(wave.arrival, times, values, outcome) if self.anomaly else None
-        if self.anomaly and self.comparison:
-            self.anomaly.champion.follow(slots, self.comparison)
-        self._seconds[COMPARISON] += compared - started
-        self._seconds[ALERTS] += time.perf_counter() - compared
+        self._seconds[COMPARISON] += time.perf_counter() - started
+        if comparison:
+            errors = outcome.error_EQN, outcome.valid_QN
+            self._to_compare.put(COMPARISON, comparison.observe, slots, times, *errors, wave.rows.host)
+            self._to_compare.end_wave(slots.size)
+        if not anomaly:
+            return None
+        alarms = self._to_judge.put(ALERTS, anomaly.observe, wave.arrival, times, values, outcome)
+        if comparison and anomaly.champion.at is None:
+            self._to_judge.put(ALERTS, anomaly.champion.follow, slots, comparison)
+        self._to_judge.end_wave(slots.size)
         return alarms
 
-    def _find_champions(self, slots: np.ndarray, alarms: Alarms | None) -> Tensor | None:
-        """Whom each follows from now on; alarms: with whom they were judged by."""
-        if self.anomaly is None or alarms is None:
-            return None
-        champion = self.anomaly.champion
-        places = alarms.champion if champion.at is not None else champion.places(slots)
-        return torch.from_numpy(places).to(self.device)
+    def _find_champions(self, slots: np.ndarray) -> Tensor:
+        """Whom each follows from now on."""
+        assert self._anomaly is not None
+        champion = self._anomaly.champion
+        if champion.at is None:
+            self._to_judge.work_off()
+        return torch.from_numpy(champion.places(slots)).to(self.device)
 
     def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compare with what was said, and let everything learn from it that learns per series."""
@@ -465,12 +487,10 @@ class Bank:
                     started = time.perf_counter()
                     self.models[name].learn(batch)
                     self._seconds[name] += time.perf_counter() - started
-        started = time.perf_counter()
-        if self.comparison:
-            self.comparison.close()
-        self._seconds[COMPARISON] += time.perf_counter() - started
-        if self.anomaly:
-            self.anomaly.tick(self.pace.live)
+        if self._comparison:
+            self._to_compare.put(COMPARISON, self._comparison.close)
+        if self._anomaly:
+            self._to_judge.put(ALERTS, self._anomaly.tick, self.pace.live)
         self.pace.tick(self.timetable["last_time_ms"][: len(self.ids)])
 
     # -- alerts ------------------------------------------------------------------------------------------
@@ -482,17 +502,19 @@ class Bank:
     ) -> None:  # fmt: skip
         """Which deviations of these series count: their least size, and 1 above, -1 below, 0 both; may_stick:
         whether a value that does not change can be stuck."""
-        if self.anomaly:
-            self.anomaly.episodes.declare(slots, min_abs, min_rel, direction, may_stick > 0)
+        if anomaly := self.anomaly:
+            anomaly.episodes.declare(slots, min_abs, min_rel, direction, may_stick > 0)
 
     def standing(self, slots: npt.NDArray[np.int64]) -> Standing | None:
         """Which of these series have an alert; None where the bank was built without."""
-        return self.anomaly.episodes.standing(slots) if self.anomaly else None
+        anomaly = self.anomaly
+        return anomaly.episodes.standing(slots) if anomaly else None
 
     @property
     def champion(self) -> Champion | None:
         """Whom alerts follow; None where the bank was built without them."""
-        return self.anomaly.champion if self.anomaly else None
+        anomaly = self.anomaly
+        return anomaly.champion if anomaly else None
 
     # -- what it costs, and what it knows ----------------------------------------------------------------
 
@@ -533,7 +555,7 @@ class Bank:
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Pairs of forecasters that are compared."""
-        return self.comparison.pairs if self.comparison else ()
+        return self._comparison.pairs if self._comparison else ()
 
     def series_differences(self, pair: tuple[str, str]) -> npt.NDArray[np.float64]:
         """`[S]` by slot: mean error over all steps, first of the pair less second, relative to the second;

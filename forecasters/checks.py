@@ -27,11 +27,11 @@ def check_readings(
     values: npt.ArrayLike,
     mask: npt.ArrayLike | None,
 ) -> tuple[Ints, Ints, Floats, Bools]:
-    """The columns `[N]` in their types, copied where they change: values are 0 where masked, and those beyond
-    `LARGEST_VALUE` are masked. Raises ValueError as `Bank.step` says."""
+    """The columns `[N]` in their types, as copies, for some of what is done with them is done after the call:
+    values are 0 where masked, and those beyond `LARGEST_VALUE` are masked. Raises ValueError as `Bank.step`
+    says."""
     rows = table.checked(slots)
-    times = np.asarray(event_time_ms, np.int64)
-    taken = np.array(values, np.float64)  # a copy: the caller's stays as it is
+    times, taken = np.array(event_time_ms, np.int64), np.array(values, np.float64)
     masked = np.zeros(rows.shape, bool) if mask is None else np.array(mask, bool)
     all_seen = mask is None
     if not (rows.shape == times.shape == taken.shape == masked.shape):
@@ -68,11 +68,11 @@ def check_readings(
 def check_filled(
     table: Slots, timetable: Timetable, slots: Ints, times: Ints, filled: npt.ArrayLike | None
 ) -> Ints | None:
-    """Steps without a reading before each of these `[N]`, None where there are none at all. Raises ValueError
-    where they find no time."""
+    """Steps without a reading before each of these `[N]`, a copy; None where there are none at all. Raises
+    ValueError where they find no time."""
     if filled is None:
         return None
-    steps = np.asarray(filled, np.int64)
+    steps = np.array(filled, np.int64)
     if steps.shape != slots.shape or (steps < 0).any():
         raise ValueError(f"filled: expected {slots.size} whole numbers of at least 0, got {steps!r:.100}")
     if not steps.any():

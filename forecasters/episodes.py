@@ -120,18 +120,20 @@ class Episodes(Columns):
 
     # -- values that don't change ------------------------------------------------------------------------
 
-    def rest(self, rows: Rows, time_ms: Ints, seen: Bools, moved: Bools, good: Ints, season: Floats) -> Ints:
-        """Count readings without a change; returns STICKS or LOOSENS by row. good: readings before."""
+    def rest(
+        self, rows: Rows, time_ms: Ints, seen: Bools, moved: Bools, good: Ints, season: Floats
+    ) -> tuple[Ints, Ints | None]:
+        """Count readings without a change; returns STICKS or LOOSENS by row, and where some come loose, when
+        each row's rest began. good: readings before."""
         d, here, slots = self.data, rows.host, rows.slots
-        run = d["run"][here]
-        what = np.zeros(slots.size, np.int64)
-        again = seen & ~moved
+        run, what, began_ms = d["run"][here], np.zeros(slots.size, np.int64), None
         if moved.any():
             longest, was = d["longest"][here], d["stuck"][here] > 0
             grown = np.maximum(longest, run)
             if was.any():
                 loosens = moved & was
                 what[loosens] = LOOSENS
+                began_ms = self.read("run_ms", here)
                 # of a fault nothing is learnt but that it was heard
                 grown = np.where(was, 2 * longest, grown)
                 d["stuck"][slots[loosens]] = 0
@@ -139,6 +141,7 @@ class Episodes(Columns):
             d["longest"][here] = np.where(moved, grown, longest)
             d["moves"][here] += moved
             d["run_ms"][here] = np.where(moved, time_ms, d["run_ms"][here])
+        again = seen & ~moved
         run = np.where(moved, 1, run + again)
         d["run"][here] = run
         if run.max() >= 12:
@@ -148,7 +151,7 @@ class Episodes(Columns):
             sticks = again & (run >= limit) & known & (d["stuck"][here] == 0) & (d["may_stick"][here] > 0)
             what[sticks] = STICKS
             d["stuck"][slots[sticks]] = 1
-        return what
+        return what, began_ms
 
     # -- episodes ----------------------------------------------------------------------------------------
 

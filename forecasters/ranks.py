@@ -44,7 +44,9 @@ LEAST_EXCESS = 0.5
 HOME = 40.0
 """Bin in which the tail should begin: five octaves of room on both sides."""
 ASTRAY = 16.0
-FARTHEST = 1e4
+LOWEST_RATIO = np.float32(2.0 ** (-HOME / PER_OCTAVE))
+SHARE_OF_UNIT, SMALLEST_UNIT = np.float32(1e-36), np.float32(1e-37)
+"""A unit is taken to be at least this, and this share of what is measured in it."""
 
 HEADS = 2
 UNIT, TOTAL = range(HEADS)
@@ -91,21 +93,26 @@ class Ranks:
         """Where mean errors `[N]` ≥ 0 and deviations of values `[N]` lie."""
         is_above, lanes = away >= 0, np.empty((2, slots.size), np.int64)
         lanes[0] = slots
-        lanes[1] = slots + np.where(is_above, ABOVE, BELOW) * (BINS * self.fields.capacity)
+        np.multiply(is_above, (ABOVE - BELOW) * BINS * self.fields.capacity, out=lanes[1])
+        lanes[1] += slots
+        lanes[1] += BELOW * BINS * self.fields.capacity
         size = np.empty((2, slots.size), np.float32)
         size[0], size[1] = mean, np.abs(away)
         head = self._pick("heads", here, is_above)
         known = head[UNIT] > 0
         all_known = bool(known.all())
         unit = head[UNIT] if all_known else np.where(known, head[UNIT], size)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            x = np.log2(size / unit)
+        # a ratio beyond these bounds would raise warnings; to silence them takes longer
+        x = np.maximum(size * SHARE_OF_UNIT, SMALLEST_UNIT)
+        np.maximum(unit, x, out=x)
+        np.divide(size, x, out=x)
+        np.fmax(x, LOWEST_RATIO, out=x)  # of the first bin; so for NaN
+        np.log2(x, out=x)
         x *= PER_OCTAVE
         x += HOME
         return Sides(
-            here=here, is_above_N=is_above, lanes=lanes, unit=unit,
-            all_known=all_known, total=head[TOTAL], drawn_DLN=self._pick("drawn", here, is_above),
-            x=np.fmin(np.fmax(x, 0.0), FARTHEST),  # 0 for NaN
+            here=here, is_above_N=is_above, lanes=lanes, unit=unit, all_known=all_known, total=head[TOTAL],
+            drawn_DLN=self._pick("drawn", here, is_above), x=x,
         )  # fmt: skip
 
     def _pick(self, name: str, here: slice | Ints, is_above: Bools) -> Singles:
@@ -121,7 +128,8 @@ class Ranks:
         knots = at.drawn_DLN[:EXCESS]
         before = np.concatenate([knots[:1] - PER_OCTAVE, knots[:-1]])
         inside = at.x - before
-        inside /= np.clip(knots - before, 1e-3, np.inf)
+        np.subtract(knots, before, out=before)
+        inside /= np.maximum(before, 1e-3, out=before)
         np.clip(inside, 0.0, 1.0, out=inside)
         inside *= self._steps
         weight = np.maximum(at.total * (LEVELS[-1] / DEPENDENT), 1.0)

@@ -5,7 +5,7 @@ Letters: N rows as given, R rows of a wave (padded), E forecasters, H horizon, Q
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +24,9 @@ class Result:
     target was this reading, in units of the scale at issue; scored `[N, Q]` says where there was one.
     due_half `[N, E, Q]` is the half-width of those; scale, naive_error `[N]`: of the series now, its
     long-running scale and its mean one-step change (floored), in its own units.
-    replaced `[E]`: forecasts that were not believable and were replaced by naive. alarms: None where the bank
-    was built without alerts; champion `[N]`, whom each series follows from now on, likewise.
+    replaced `[E]`: forecasts that were not believable and were replaced by naive. find_alarms: works out what
+    the wave means for alerts, and those before it, which take less time together; None where the bank was
+    built without alerts. champion `[N]`, whom each series follows from now on, likewise.
     """
 
     base: Tensor
@@ -38,8 +39,13 @@ class Result:
     scale: Tensor
     naive_error: Tensor
     replaced: Tensor
-    alarms: Alarms | None = None
+    find_alarms: Callable[[], Alarms] | None = None
     champion: Tensor | None = None
+
+    @property
+    def alarms(self) -> Alarms | None:
+        """Worked out now."""
+        return self.find_alarms() if self.find_alarms else None
 
     @property
     def mean(self) -> Tensor:
@@ -63,12 +69,12 @@ def join(results: Sequence[Result]) -> Result:
         "base", "departure", "half", "error", "missed", "scored", "due_half", "scale", "naive_error"
     )  # fmt: skip
     parts = {c: torch.cat([getattr(r, c) for r in results]) for c in columns}
-    alarms = [r.alarms for r in results if r.alarms is not None]
+    finders = [r.find_alarms for r in results if r.find_alarms is not None]
     return Result(
         **parts,
         replaced=torch.stack([r.replaced for r in results]).sum(0),
-        alarms=Alarms.join(alarms) if alarms else None,
-        champion=torch.cat([r.champion for r in results if r.champion is not None]) if alarms else None,
+        find_alarms=(lambda: Alarms.join([find() for find in finders])) if finders else None,
+        champion=torch.cat([r.champion for r in results if r.champion is not None]) if finders else None,
     )
 
 

@@ -72,8 +72,8 @@ class Slots:
             del self._at[self.ids[slot]]
 
     def checked(self, slots: npt.ArrayLike) -> Ints:
-        """int64. Raises ValueError where one has no series."""
-        found = np.asarray(slots, np.int64)
+        """A copy, int64. Raises ValueError where one has no series."""
+        found = np.array(slots, np.int64)
         if found.ndim != 1 or (found.size and (found.min() < 0 or found.max() >= len(self))):
             raise ValueError(f"slots: expected one dimension of 0 … {len(self) - 1}, got {found!r:.100}")
         if self._free and np.isin(found, self._free).any():

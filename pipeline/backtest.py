@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from forecasters import Result, build
-from forecasters.anomaly import AlertOptions
+from forecasters.anomaly import Alarms, AlertOptions
+from forecasters.backlog import MOST_WAVES
 from forecasters.comparison import Comparison
 from forecasters.errors import Float64Array, Int64Array, PathErrors
 from forecasters.irregular import Bands
@@ -72,10 +73,11 @@ class EvaluatedBank(Bank[Result], Protocol):
     models: dict[str, Any]
     scored: tuple[int, ...]
     device: torch.device
-    comparison: Comparison | None
 
     @property
     def ids(self) -> list[str]: ...  # by slot
+    @property
+    def comparison(self) -> Comparison | None: ...
 
     def parameters(self, name: str) -> int: ...
     def seconds(self, name: str) -> float: ...
@@ -146,6 +148,7 @@ class Shard:
         self, waves: Iterator[Wave[Result]], file: ForecastFile | None, recorder: Recorder | None
     ) -> None:
         """Draw the waves and score each; the forecasts of a wave come to the host here, once."""
+        judged: list[tuple[Int64Array, Callable[[], Alarms]]] = []
         for wave in waves:
             result = wave.result
             mean, lower, upper = (t.cpu().numpy() for t in (result.mean, result.lower, result.upper))
@@ -153,13 +156,21 @@ class Shard:
             series = self.series[wave.slots]
             counted = wave.event_time_ms >= self._history.scored_origin_ms[series]
             self.errors.add(wave.slots, wave.value, wave.masked, mean, lower, upper, counted)
-            if result.alarms is not None:
-                self.alerts.add(self._find_rows(wave.reading), result.alarms)
+            if result.find_alarms is not None:
+                judged.append((self._find_rows(wave.reading), result.find_alarms))
+            if len(judged) >= MOST_WAVES:
+                self._log_alarms(judged)
             if file is not None:
                 names = [self._history.series[at] for at in series]
                 file.write(names, wave.event_time_ms, self.cadence_ms[wave.slots], bounds)
             if recorder is not None:
                 recorder.add(series, self.cadence_ms[wave.slots], wave, bounds)
+        self._log_alarms(judged)
+
+    def _log_alarms(self, judged: list[tuple[Int64Array, Callable[[], Alarms]]]) -> None:
+        for rows, find_alarms in judged:
+            self.alerts.add(rows, find_alarms())
+        judged.clear()
 
 
 def run_backtest(

@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 
+from forecasters.backlog import MOST_WAVES
 from pipeline.batches import join_by_message, split
 from pipeline.engine.observer import Observer
 from pipeline.engine.settings import Settings
@@ -27,7 +28,7 @@ from pipeline.live.view import LiveView
 from pipeline.loader import Loader
 from pipeline.ports import Emitter, Partition, Position, Source
 from pipeline.readiness import Readiness
-from pipeline.records import Alert, Messages, Readings, Rejected
+from pipeline.records import Alert, Messages, Readings, Rejected, Shown
 from pipeline.showcase import Showcase
 from pipeline.teller import Teller
 
@@ -251,7 +252,7 @@ class Runner:
         started = self._clock()
         decoded = holding.loaded.codec.decode(messages)
         self._observer.on_stage("decode", self._clock() - started)
-        rejected = [*decoded.rejected]
+        rejected, shown = [*decoded.rejected], list[Callable[[], Shown]]()
         emitting_s = 0.0
         started = self._clock()
         holding.is_amid = True
@@ -264,14 +265,16 @@ class Runner:
             if outcome.stepped is not None:
                 self._emitter.forecasts(self._selection.take(outcome.stepped))
                 self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
-                shown = self._showcase.take(partition, outcome.stepped)
-                if shown is not None:
-                    self._observer.on_shown(*partition, shown)
+                if (find_shown := self._showcase.take(partition, outcome.stepped)) is not None:
+                    shown.append(find_shown)
+                if len(shown) >= MOST_WAVES:
+                    self._tell_shown(partition, shown)
                 if self._view is not None:
                     self._view.see(partition, outcome.stepped)
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
         holding.is_amid = False
+        self._tell_shown(partition, shown)
         self._tell_freed(holding)
         self._observer.on_stage("process", self._clock() - started - emitting_s)
         if rejected:
@@ -281,6 +284,11 @@ class Runner:
         self._tell(holding, decoded.readings, decoded.rejected, decoded.tombstones)
         latency_s = np.maximum(self._now() - messages.timestamp_ms / 1000.0, 0.0)
         self._observer.on_forecast_latency(latency_s)
+
+    def _tell_shown(self, partition: Partition, waves: list[Callable[[], Shown]]) -> None:
+        for find_shown in waves:
+            self._observer.on_shown(*partition, find_shown())
+        waves.clear()
 
     def _tell(
         self, holding: Holding, readings: Readings, rejected: Sequence[Rejected], tombstones: int

@@ -7,7 +7,7 @@ worst by scaled error. Letters: N rows of a wave, P shown series, E forecasters,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -116,8 +116,9 @@ class Showcase:
         self._put(partition, names, [slots[name] for name in names])
         return tuple(shard.profile(name) for name in names)
 
-    def take(self, partition: Partition, stepped: SteppedWave[Result]) -> Shown | None:
-        """The shown series of a wave beside what was said about them; None where there are none."""
+    def take(self, partition: Partition, stepped: SteppedWave[Result]) -> Callable[[], Shown] | None:
+        """The shown series of a wave beside what was said about them; None where there are none. To be called
+        once some more waves were stepped: scores take less time together (`forecasters.backlog`)."""
         room = self._rooms.get(partition)
         if room is None or not room.place.size:
             return None
@@ -127,19 +128,21 @@ class Showcase:
         if not rows.size:
             return None
         places, time_ms, step_ms = place[rows], wave.event_time_ms[rows], stepped.step_ms[rows]
-        said, alarms = room.said.take(places, time_ms, step_ms), wave.result.alarms
+        said, find_alarms = room.said.take(places, time_ms, step_ms), wave.result.find_alarms
         room.said.put(places, time_ms, step_ms, self._pick(wave.result, rows))
         learned = stepped.readings_learned[rows]
         last = wave.result.base.cpu().numpy()[rows]
-        return Shown(
+        shown = Shown(
             places=places,
             # a sensor that nobody watched is shown from its alert on: what it measured last is known here
             value=np.where(wave.masked[rows], np.where(learned > 0, last, np.nan), wave.value[rows]),
             fault=stepped.fault[rows],
             said=said,
             readings_learned=learned,
-            score=None if alarms is None else alarms.score[rows].astype(np.float64),
         )
+        if find_alarms is None:
+            return lambda: shown
+        return lambda: replace(shown, score=find_alarms().score[rows].astype(np.float64))
 
     def forget(self, partition: Partition) -> None:
         """The shard is another worker's."""

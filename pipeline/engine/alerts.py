@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from forecasters.anomaly import Alarms
+from forecasters.anomaly import Alarms, Told
 from forecasters.champion import LEADER, Champion
-from forecasters.episodes import BEGINS, BEGINS_NOTED, NOTHING, RECOVERS, SHIFTS, STICKS, Standing
+from forecasters.episodes import BEGINS, BEGINS_NOTED, RECOVERS, SHIFTS, STICKS, Standing
 from pipeline.engine.columns import Columns
 from pipeline.engine.sensor_alerts import GOES_ON, RETIRED, format_duration, format_time, make_alert
 from pipeline.engine.series import NO_SLOT, SeriesTable
@@ -87,14 +87,14 @@ class Alerts:
     ) -> list[Placed]:
         """Messages of one wave; rows [N] of the steps, places of their series."""
         told: list[Placed] = []
-        for k in np.flatnonzero((alarms.event != NOTHING) | (alarms.sticks != NOTHING)).tolist():
-            at, now_ms, number = int(places[k]), int(time_ms[k]), float(value[k])
-            if alarms.sticks[k]:
-                told.append((int(rows[k]), self._tell_stuck(alarms, k, at, now_ms, number)))
-            if alarms.event[k] in (BEGINS, BEGINS_NOTED):
-                told.append((int(rows[k]), self._tell_begin(alarms, k, at, now_ms, number)))
-            elif alarms.event[k] in (RECOVERS, SHIFTS):
-                told.append((int(rows[k]), self._tell_end(alarms, k, at, now_ms, number)))
+        for k, row in enumerate(alarms.told.rows.tolist()):
+            at, now_ms, number = int(places[row]), int(time_ms[row]), float(value[row])
+            if alarms.sticks[row]:
+                told.append((int(rows[row]), self._tell_stuck(alarms, k, at, now_ms, number)))
+            if alarms.event[row] in (BEGINS, BEGINS_NOTED):
+                told.append((int(rows[row]), self._tell_begin(alarms, k, at, now_ms, number)))
+            elif alarms.event[row] in (RECOVERS, SHIFTS):
+                told.append((int(rows[row]), self._tell_end(alarms, k, at, now_ms, number)))
         return told
 
     def retire(self, places: Sequence[int], time_ms: int) -> list[Alert]:
@@ -130,10 +130,9 @@ class Alerts:
         return [alert for _, _, alert in sorted(listed, key=lambda one: one[:2])]
 
     def _tell_begin(self, alarms: Alarms, k: int, at: int, now_ms: int, value: float) -> Alert:
-        expected, lower, upper = (
-            float(column[k]) for column in (alarms.expected, alarms.lower, alarms.upper)
-        )
-        began_ms = int(alarms.began_ms[k])
+        what, row = alarms.told, alarms.told.rows[k]
+        expected, lower, upper = (float(column[k]) for column in (what.expected, what.lower, what.upper))
+        began_ms = int(what.began_ms[k])
         unit = self._settings(self._table.name(at)).unit
         size = upper - lower if math.isfinite(upper - lower) else abs(value - expected)
         numbers = [format_number(number, size) for number in (value, expected, lower, upper)]
@@ -142,17 +141,18 @@ class Alerts:
             f"{numbers[0]}{unit and ' ' + unit}, expected {numbers[1]}{range_text}, "
             f"since {format_clock(began_ms, now_ms)}"
         )
-        state = "firing" if alarms.event[k] == BEGINS else "noted"
+        state = "firing" if alarms.event[row] == BEGINS else "noted"
         alert = self._make(at, ANOMALY, state, began_ms, now_ms, value, reason, None)
         return replace(
             alert, expected=expected, lower=_finite(lower), upper=_finite(upper),
-            score=round(float(alarms.score[k]), 4), forecaster=self._name_champion(alarms, k),
+            score=round(float(alarms.score[row]), 4), forecaster=self._name_champion(what, k),
         )  # fmt: skip
 
     def _tell_end(self, alarms: Alarms, k: int, at: int, now_ms: int, value: float) -> Alert:
-        began_ms, last_ms = int(alarms.began_ms[k]), int(alarms.last_ms[k])
+        what = alarms.told
+        began_ms, last_ms = int(what.began_ms[k]), int(what.last_ms[k])
         since = format_clock(began_ms, now_ms)
-        if alarms.event[k] == SHIFTS:
+        if alarms.event[what.rows[k]] == SHIFTS:
             resolution = "shifted"
             reason = (
                 f"Now {value:.6g}, still far from what was usual before {since}; after "
@@ -165,28 +165,29 @@ class Alerts:
                 f"after it began at {since}"
             )
         alert = self._make(at, ANOMALY, "resolved", began_ms, now_ms, value, reason, resolution)
-        forecaster = self._name_champion(alarms, k)
-        return replace(alert, score=round(float(alarms.peak[k]), 4), forecaster=forecaster)
+        forecaster = self._name_champion(what, k)
+        return replace(alert, score=round(float(what.peak[k]), 4), forecaster=forecaster)
 
-    def _name_champion(self, alarms: Alarms, k: int) -> str:
+    def _name_champion(self, told: Told, k: int) -> str:
         """By whom a reading was judged."""
-        return self._bank.names[alarms.champion[k]] if self._champion == LEADER else self._champion
+        return self._bank.names[told.champion[k]] if self._champion == LEADER else self._champion
 
     def _list_champions(self, slots: Int64Array) -> list[str]:
         champion = self._bank.champion if self._champion == LEADER else None
         return champion.list_names(slots) if champion else [self._champion] * slots.size
 
     def _tell_stuck(self, alarms: Alarms, k: int, at: int, now_ms: int, value: float) -> Alert:
-        rests_ms = int(alarms.rests_ms[k])
+        what = alarms.told
+        rests_ms = int(what.rests_ms[k])
         unit = self._settings(self._table.name(at)).unit
         number = f"{value:.6g}{unit and ' ' + unit}"
-        if alarms.sticks[k] == STICKS:
+        if alarms.sticks[what.rows[k]] == STICKS:
             reason = (
                 f"{number} without any change since {format_clock(rests_ms, now_ms)}, for "
                 f"{format_duration(now_ms - rests_ms)}: far longer than ever before"
             )
             return self._make(at, STUCK, "firing", rests_ms, now_ms, value, reason, None)
-        stuck_ms = int(alarms.stuck_ms[k])
+        stuck_ms = int(what.stuck_ms[k])
         reason = f"{number}: it moves again, after {format_duration(now_ms - stuck_ms)} without any change"
         return self._make(at, STUCK, "resolved", stuck_ms, now_ms, value, reason, "recovered")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from forecasters.anomaly import Alarms
+from forecasters.backlog import MOST_WAVES
 from forecasters.reach import Reach
 from forecasters.verdict import Evidence
 from pipeline.engine.alerts import AlertingBank, Alerts, Placed
@@ -30,6 +31,9 @@ from pipeline.records import Alert, Float64Array, Int64Array, Profile, Readings,
 ResultT = TypeVar("ResultT")
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 Kind = TypeVar("Kind", bound=np.generic)
+
+Judged = tuple[Callable[[], Alarms], Int64Array, Int64Array, Float64Array]
+"""A wave that was judged: what of it is alarming, its rows among the steps, their times and values."""
 
 
 class ShardBank(Bank[ResultT_co], AlertingBank, Protocol[ResultT_co]):
@@ -164,6 +168,7 @@ class Shard(Generic[ResultT]):
         series = placed.steps.series
         self.anomalies.declare_new(series)
         told: list[Placed] = []
+        judged: list[Judged] = []
         for wave, rows in self._engine.step_rows(placed.steps):
             names = [table.name(at) for at in series[rows].tolist()]
             stepped = SteppedWave(
@@ -174,15 +179,25 @@ class Shard(Generic[ResultT]):
                 readings_learned=self.lives.accepted[series[rows]],
             )
             yield Outcome(stepped=stepped)
-            alarms: Alarms | None = getattr(wave.result, "alarms", None)
-            if alarms is not None:
-                told += self.anomalies.watch(alarms, rows, series[rows], wave.event_time_ms, wave.value)
+            if (find_alarms := getattr(wave.result, "find_alarms", None)) is not None:
+                judged.append((find_alarms, rows, wave.event_time_ms, wave.value))
+            if len(judged) >= MOST_WAVES:
+                told += self._watch(judged, series)
+        told += self._watch(judged, series)
         told += self.alerts.watch(placed.steps)
         alerts = self._add_learned(alerts)
         alerts += self._add_learned_by_row(sorted(told, key=lambda one: one[0]), placed.steps)
         self.lives.learn(placed.steps)
         if alerts or placed.rejected:
             yield Outcome(alerts=tuple(alerts), rejected=placed.rejected)
+
+    def _watch(self, judged: list[Judged], series: Int64Array) -> list[Placed]:
+        """Messages of these waves, which leave the list. series: of the steps that they are of."""
+        told: list[Placed] = []
+        for find_alarms, rows, time_ms, value in judged:
+            told += self.anomalies.watch(find_alarms(), rows, series[rows], time_ms, value)
+        judged.clear()
+        return told
 
     def check_silence(self, now_ms: int, read_to_end: bool) -> list[Alert]:
         """Alerts of live series that have fallen silent by the wall clock; see `Silence.check`."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from forecasters import Bank, Result, build
-from forecasters.anomaly import Alarms, AlertOptions
+from forecasters.anomaly import AlertOptions, Told
 from forecasters.memory import Wave
 from forecasters.network import Network
 from forecasters.registry import BLEND, NAMES
@@ -99,7 +99,9 @@ def play(bank: Bank, calls: Sequence[Sequence[Reading]]) -> list[bytes]:
         for k in range(len(call)):
             numbers = [getattr(result, c)[k].numpy() for c in COLUMNS]
             assert result.alarms is not None
-            numbers += [getattr(result.alarms, c)[k] for c in Alarms.__slots__]
+            alarms, told = result.alarms, result.alarms.told
+            numbers += [alarms.score[k], alarms.exceeds[k], alarms.event[k], alarms.sticks[k]]
+            numbers += [getattr(told, c)[told.rows == k] for c in Told.__slots__ if c != "rows"]
             answers.append(b"".join(number.tobytes() for number in numbers))
     return answers
 

@@ -87,8 +87,9 @@ def test_said_is_what_was_sent_so_many_steps_before(shard: Shard) -> None:
     sent: dict[tuple[str, int, int], list[float]] = {}
     checked = 0
     for stepped in feed(shard, {name: row[100:] for name, row in values.items()}, first=100):
-        shown = showcase.take(PLACE, stepped)
-        assert shown is not None
+        find_shown = showcase.take(PLACE, stepped)
+        assert find_shown is not None
+        shown = find_shown()
         names = ["calm", "watched", "wild"]
         rows = [k for k, name in enumerate(stepped.series) if name in names]
         assert [names[place] for place in shown.places] == [stepped.series[k] for k in rows]
@@ -118,8 +119,9 @@ def test_a_new_choice_keeps_what_was_said_and_a_freed_slot_shows_nobody(shard: S
     showcase.take(PLACE, feed(shard, one, first=100)[0])
     showcase.hear([alert("plain")])
     assert "plain" in [p.series for p in showcase.choose(PLACE, shard)]
-    shown = showcase.take(PLACE, feed(shard, two, first=101)[0])
-    assert shown is not None
+    find_shown = showcase.take(PLACE, feed(shard, two, first=101)[0])
+    assert find_shown is not None
+    shown = find_shown()
     known = ~np.isnan(shown.said[np.argsort(shown.places), 0, 0, 0])
     assert known.tolist() == [False, True, True], "plain was not shown when it was said"
     showcase.leave(PLACE, np.array(list(shard.list_slots().values())))
@@ -132,8 +134,9 @@ def test_a_masked_step_shows_what_was_measured_last(shard: Shard) -> None:
     feed(shard, {name: row[:100] for name, row in values.items()})
     showcase.choose(PLACE, shard)
     (stepped,) = feed(shard, {name: [np.nan] for name in values}, first=100)
-    shown = showcase.take(PLACE, stepped)
-    assert shown is not None
+    find_shown = showcase.take(PLACE, stepped)
+    assert find_shown is not None
+    shown = find_shown()
     names = sorted(["calm", "watched", "wild"])
     last = {names[place]: value for place, value in zip(shown.places, shown.value, strict=True)}
     assert last == pytest.approx({name: values[name][99] for name in names}, rel=1e-6)  # kept as float32

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from forecasters import Bank, build
-from forecasters.anomaly import Alarms, AlertOptions, join_surprises
+from forecasters.anomaly import Alarms, AlertOptions, Told, join_surprises
 from forecasters.budget import Budget, Cut
-from forecasters.episodes import BEGINS, RECOVERS, SHIFTS, STICKS
+from forecasters.episodes import BEGINS, NOTHING, RECOVERS, SHIFTS, STICKS
 from forecasters.ranks import ABOVE, ERROR, REFRESH, TOTAL, UNIT, Ranks, Sides
 
 MINUTE_MS = 60_000
@@ -48,9 +48,16 @@ def play(bank: Bank, order: tuple[str, ...], cut: int, first: int = 0, last: int
             result = bank.step(slots, np.full(len(names), t * HOUR_MS), column, np.isnan(column))
             assert result.alarms is not None
             for k, name in enumerate(names):
-                said[name] = b"".join(getattr(result.alarms, c)[k].tobytes() for c in Alarms.__slots__)
+                said[name] = b"".join(number.tobytes() for number in list_of_row(result.alarms, k))
         told.append(b"".join(said[name] for name in IDS))
     return told
+
+
+def list_of_row(alarms: Alarms, k: int) -> list[np.ndarray]:
+    """All that it says of one row."""
+    own = alarms.told.rows == k
+    told = [getattr(alarms.told, name)[own] for name in Told.__slots__ if name != "rows"]
+    return [alarms.score[k], alarms.exceeds[k], alarms.event[k], alarms.sticks[k], *told]
 
 
 def add(bank: Bank, order: tuple[str, ...]) -> None:
@@ -118,6 +125,16 @@ def find_surprise(ranks: Ranks, size: float) -> float:
 
 def find_tail(ranks: Ranks) -> float:
     return float(ranks.tail_start(SLOT, np.array([ERROR]))[0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_sizes_out_of_all_proportion_have_a_place_in_the_histogram() -> None:
+    """Of a series that was 0 for long, or whose unit is far from what comes: no warning, no NaN."""
+    for sizes in ([0.0] * 40, [1e-38] * 40, [1e30] * 40):
+        ranks = make_ranks(np.array(sizes))
+        told = [find_surprise(ranks, size) for size in (0.0, 1e-38, 1.0, 1e37)]
+        assert np.isfinite(told).all()
+        assert told == sorted(told)
 
 
 def test_surprise_is_the_rank_within_what_was_learnt() -> None:
@@ -229,6 +246,11 @@ def test_alarms_do_not_depend_on_units(factor: float, offset: float) -> None:
     np.testing.assert_array_equal(first.event, second.event)
     np.testing.assert_array_equal(first.sticks, second.sticks)
     np.testing.assert_allclose(first.score, second.score, rtol=2e-3, atol=2e-3)
+    events = np.flatnonzero((first.event != NOTHING) | (first.sticks > 0))
+    np.testing.assert_array_equal(first.told.rows, events, "rows of joined parts")
+    np.testing.assert_array_equal(first.told.began_ms, second.told.began_ms)
+    begins = first.event[first.told.rows] == BEGINS
+    assert np.isfinite(first.told.expected[begins]).all()
 
 
 def test_no_series_pages_more_often_in_an_hour_than_its_cap_allows() -> None:
