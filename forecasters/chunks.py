@@ -173,12 +173,11 @@ class Chunks:
         start = (number - 1) * chunk - self.offset[slots]
         steps_WB = start + np.arange(chunk + self.horizon)[:, None]  # the origins, then H steps more
         places = torch.from_numpy(steps_WB % length + slots * length).to(self.device).view(-1)
-        features, level = rings["features"].view(-1, NUM_FEATURES), rings["level"].view(-1, 2)
-        x = level.new_zeros(chunk, NUM_FEATURES, used + -used % TILE)
-        own = features.index_select(0, places[: chunk * fresh]).view(chunk, fresh, NUM_FEATURES)
-        x[..., :fresh] = own.transpose(1, 2).contiguous()
-        values, scale = level.index_select(0, places).view(-1, fresh, 2).unbind(2)
-        masked = features[:, MASKED].index_select(0, places).view(values.shape) > 0
+        features = rings.take_rows("features", places).view(len(steps_WB), fresh, -1)
+        values, scale = rings.take_rows("level", places).view(-1, fresh, 2).unbind(2)
+        x = scale.new_zeros(chunk, NUM_FEATURES, used + -used % TILE)
+        x[..., :fresh] = features[:chunk, :, :NUM_FEATURES].transpose(1, 2).contiguous()
+        masked = features[..., MASKED] > 0
         ahead = torch.where(masked, float("nan"), values)[1:].unfold(0, self.horizon, 1).transpose(1, 2)
         own = (ahead - values[:chunk, None]).div_(scale[:chunk, None]).clamp_(-FINITE, FINITE)
         origins_KB = steps_WB[:chunk]

@@ -16,25 +16,44 @@ from forecasters.rows import TILE, Rows
 Tensor = torch.Tensor
 
 
+WORD = 8
+
+
+def fill_up(num: int, dtype: torch.dtype) -> int:
+    """So many numbers, and as many more as make whole words of them."""
+    each = WORD // _size(dtype)
+    return num + -num % each
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One named per-series quantity: trailing `shape`, `dtype`, and the `initial` value of a fresh slot.
 
-    `apart`: kept in a tensor of its own, series first, for what is read as whole rows.
+    `apart`: kept in a tensor of its own, series first, for what is read as whole rows. `ring`: likewise, of
+    rows that are read and written one by one, by `take_rows` and `put_rows`; in memory each is filled up to
+    whole words of WORD bytes, which are copied several times as fast as so many small numbers.
     """
 
     shape: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32
     initial: float = 0.0
     apart: bool = False
+    ring: bool = False
 
     @property
     def size(self) -> int:
-        return math.prod(self.shape)
+        return math.prod(self.room)
+
+    @property
+    def room(self) -> tuple[int, ...]:
+        """The shape in memory."""
+        if not self.ring:
+            return self.shape
+        return (*self.shape[:-1], fill_up(self.shape[-1], self.dtype))
 
     @property
     def packed(self) -> bool:
-        return self.dtype == torch.float32 and not self.apart
+        return self.dtype == torch.float32 and not (self.apart or self.ring)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +94,7 @@ class Fields:
                 self.data[name] = self._fresh(f, TILE)
 
     def _fresh(self, f: Field, rows: int) -> Tensor:
-        return torch.full((rows, *f.shape), f.initial, dtype=f.dtype, device=self.device)
+        return torch.full((rows, *f.room), f.initial, dtype=f.dtype, device=self.device)
 
     def _fresh_slab(self, rows: int) -> Tensor:
         parts = [self._fresh(self.spec[name], rows).view(rows, -1).t() for name in self._packed]
@@ -139,8 +158,20 @@ class Fields:
         if rows.span is None:
             self.data[name].index_copy_(0, rows.index, values)
 
+    def take_rows(self, name: str, places: Tensor) -> Tensor:
+        """Of a `ring`, the rows at these places `[R]` in all of them, filled up: `[R, room]`."""
+        return self._words(name).index_select(0, places).view(self.spec[name].dtype)
+
+    def put_rows(self, name: str, places: Tensor, rows: Tensor) -> None:
+        """Write such rows `[R, room]`, whole in memory."""
+        words = self._words(name)
+        words.index_copy_(0, places, rows.view(-1).view(torch.int64).view(-1, words.shape[1]))
+
+    def _words(self, name: str) -> Tensor:
+        return self.data[name].view(torch.int64).flatten(0, -2)
+
     def __getitem__(self, name: str) -> Tensor:
-        """`[P, *shape]`."""
+        """`[P, *shape]`; of a `ring`, its rows filled up."""
         return self.data[name]
 
     def bytes_per_series(self) -> int:
@@ -148,10 +179,8 @@ class Fields:
 
     def save(self, prefix: str, num_slots: int) -> Iterator[tuple[str, Tensor]]:
         for name, t in self.data.items():
-            yield (
-                f"{prefix}.{name}",
-                t[:num_slots].detach().clone(memory_format=torch.contiguous_format).cpu(),
-            )
+            own = self._own(name, t[:num_slots])
+            yield f"{prefix}.{name}", own.detach().clone(memory_format=torch.contiguous_format).cpu()
 
     def load(self, prefix: str, state: Mapping[str, Tensor], num_slots: int) -> None:
         """Raises KeyError where a field is missing, ValueError where its shape or dtype is another."""
@@ -162,7 +191,12 @@ class Fields:
                     f"{prefix}.{name}: expected {(num_slots, *f.shape)} of {f.dtype}, "
                     f"found {tuple(saved.shape)} of {saved.dtype}"
                 )
-            self.data[name][:num_slots] = saved.to(self.device)
+            self._own(name, self.data[name][:num_slots])[...] = saved.to(self.device)
+
+    def _own(self, name: str, data: Tensor) -> Tensor:
+        """Without what its rows are filled up with."""
+        f = self.spec[name]
+        return data[..., : f.shape[-1]] if f.ring else data
 
 
 def _size(dtype: torch.dtype) -> int:

@@ -14,7 +14,7 @@ import torch
 
 from forecasters.fields import Field, Fields
 from forecasters.forecaster import Forecaster
-from forecasters.memory import CLIP, LINEAR_FEATURES, NUM_FEATURES, Held, Memory, Wave
+from forecasters.memory import CLIP, LINEAR_FEATURES, Held, Memory, Wave
 
 Tensor = torch.Tensor
 
@@ -53,7 +53,7 @@ class Linear(Forecaster):
         assert path is not None
         dep_RH, valid_RH, places_RH = (t.t().contiguous() for t in (path.dep, path.valid, path.places))
         w_RHF = self.fields.read("weights", wave.rows)
-        rings = self.memory.rings["features"].view(-1, NUM_FEATURES), self.fields["gains"].view(-1, NUM)
+        rings = self.memory.rings["features"].flatten(0, 1), self.fields["gains"].view(-1, NUM)
         # of some columns first, so that all that follows runs over whole memory
         x_RHF, k_RHF = (
             ring.index_select(0, places_RH.view(-1)).view(w_RHF.shape).float()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from forecasters import scaling, season
-from forecasters.fields import Block, Field, Fields
+from forecasters.fields import Block, Field, Fields, fill_up
 from forecasters.rows import TILE, Rows
 from forecasters.steps import scored_steps
 from forecasters.timetable import Arrival, Place, Stretch, Timetable
@@ -36,6 +36,7 @@ FAR_FEATURES = slice(8, 30)
 """Departure from the profile and its moves at 13 leads; from the season ago, and its moves at 7 of them."""
 BIAS = 30
 NUM_FEATURES = 31
+FILLED_UP = fill_up(NUM_FEATURES, torch.float16)
 NET_FEATURES = slice(0, 30)
 """All but the constant one: every layer has a bias of its own."""
 LINEAR_FEATURES = slice(2, 31)
@@ -59,7 +60,8 @@ class Wave:
     dep_QR: what happened, in units of the scale at issue: (value - last at issue) / scale at issue for the
     forecasts made a scored step ago; scale_QR: that scale; valid_QR says where that is a target, all_valid
     whether everywhere, and of a forecast that was made. path: the same for every step, where some forecaster
-    asks for it. place_R: of this reading in the rings. x_FR: features after this reading. season_offset:
+    asks for it. place_R: of this reading in the rings. x_FR: features after this reading, filled up with zeros
+    as in their ring. season_offset:
     value less that of a season ago, in units of scale; ago_HR: what the season before did next, where some
     forecaster asks for it. departure: value less the slow average before it, in units of the series, as
     `base`. nearest_MR: the features `NEAREST`, and those one step ago. states: what a network's `observe`
@@ -136,9 +138,9 @@ class Memory:
             **season.FIELDS,
         }
         rings = {
-            "features": Field((ring_length, NUM_FEATURES), torch.float16),
+            "features": Field((ring_length, NUM_FEATURES), torch.float16, ring=True),
             # last value and scale; a fresh scale of 0 divides nothing, since such a place is never valid
-            "level": Field((ring_length, 2), apart=True),
+            "level": Field((ring_length, 2), ring=True),
         }
         self.timetable = Timetable()
         self.core = Fields(core, device)
@@ -222,8 +224,8 @@ class Memory:
         b["nearest"].copy_(nearest)
         self.core.put(rows, b)
         place_R = first + place
-        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_R, x16.t().contiguous())
-        self.rings["level"].view(-1, 2).index_copy_(0, place_R, torch.stack([y, scale], 1))
+        self.rings.put_rows("features", place_R, x16.t().contiguous())
+        self.rings.put_rows("level", place_R, torch.stack([y, scale], 1))
         scored = self._scored_at
         return Wave(
             rows=rows, arrival=a, seen=seen_R, all_valid=all_valid,
@@ -261,8 +263,8 @@ class Memory:
             torch.from_numpy(column).to(self.device)
             for column in (a.slots[kept] * self.ring_length + a.step[kept] % self.ring_length, kept)
         )
-        self.rings["features"].view(-1, NUM_FEATURES).index_copy_(0, place_P, x16.t()[kept_P])
-        self.rings["level"].view(-1, 2).index_copy_(0, place_P, torch.stack([y, scale], 1)[kept_P])
+        self.rings.put_rows("features", place_P, x16.index_select(1, kept_P).t().contiguous())
+        self.rings.put_rows("level", place_P, torch.stack([y, scale], 1)[kept_P])
         x = torch.nn.functional.pad(x16.to(torch.float32), (0, TILE))
         return Held(rows=rows, stretch=a, place_P=place_P, x_FP=x)
 
@@ -279,9 +281,7 @@ class Memory:
         all targets?"""
         past = place - self._ages
         past.add_(torch.where(past < self._zero, first + self._length, first))
-        last, scale = (
-            self.rings["level"].view(-1, 2).index_select(0, past.view(-1)).view(*past.shape, 2).unbind(-1)
-        )
+        last, scale = self.rings.take_rows("level", past.view(-1)).view(*past.shape, 2).unbind(-1)
         dep = (y - last).div_(scale)
         all_valid = a.all_seen and a.unbroken >= self.horizon
         if all_valid:
@@ -309,9 +309,9 @@ class Memory:
         self, rows: Rows, at: Place, near: Tensor, y: Tensor, seen: Tensor | None, scale: Tensor,
         season_steps: Tensor, empty: Ints | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """(features `[F, R]` float16, ago_HR, season offset). near: lags before this reading, and averages;
+        """(features `[F, R]` float16, filled up, ago_HR, season offset). near: lags before this reading, and averages;
         empty: as in `Stretch`."""
-        x = y.new_zeros(NUM_FEATURES, y.shape[0])
+        x = y.new_zeros(FILLED_UP, y.shape[0])
         x[BIAS].fill_(1.0)
         if seen is not None:
             x[MASKED] = ~seen
