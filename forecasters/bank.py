@@ -119,11 +119,13 @@ class Bank:
         self.thinning = None if max_rate is None else Thinning(max_rate, chunk)
         self._expert_at = torch.tensor([self.names.index(n) for n in self.experts], device=device)
         every = [*self.experts, BLEND]
-        self._name_at = torch.tensor([every.index(n) for n in self.names], device=device)
+        places = [every.index(n) for n in self.names]
+        self._name_at = torch.tensor(places, device=device) if places != sorted(places) else None
         self.generator = context.generator("ticks")
         self.work = Work()
 
         self.slots = Slots()
+        self._rows: Rows | None = None
         self.pace = Pace()
         self.journal = Journal()
 
@@ -296,13 +298,14 @@ class Bank:
         while start < slots.size:
             stop = start + self.pace.find_tick(seen[start:])
             piece = slice(start, stop)
+            some = slots if stop - start == slots.size else slots[piece]
             passed = None if filled is None else filled[piece]
             if passed is not None:
-                self._pass_over(slots[piece], passed)
+                self._pass_over(some, passed)
             if self._comparison:
                 advance = self._comparison.irregular.advance
-                self._to_compare.put(COMPARISON, advance, slots[piece], mask[piece], passed)
-            results.append(self._piece(slots[piece], times[piece], values[piece], seen[piece]))
+                self._to_compare.put(COMPARISON, advance, some, mask[piece], passed)
+            results.append(self._piece(some, times[piece], values[piece], seen[piece]))
             self.pace.count(seen[piece])
             if self.pace.is_due:
                 self._tick()
@@ -334,7 +337,7 @@ class Bank:
         if fresh.size and self.comparison:
             self.comparison.add(fresh, self.timetable["cadence_ms"][fresh])
         num = slots.size
-        rows = Rows(slots, len(self.ids), self.capacity, self.device)
+        rows = self._rows = self._find_rows(slots)
         wave = self.memory.observe(rows, times, values, seen)
         places = self.pending.places(rows, wave.arrival.step)
         error, missed, valid, due_half = self._score(wave, places)
@@ -346,19 +349,25 @@ class Bank:
         departure, half, replaced = self._forecast_and_keep(wave, places)
         self.work.forecast(num)
         return Result(
-            base=wave.base[:num],
-            departure=by_row(departure * wave.scale, num),
-            half=by_row(half * wave.scale, num),
-            error=by_row(error, num),
-            missed=by_row(missed, num),
-            scored=by_row(valid, num),
-            due_half=by_row(due_half, num),
-            scale=wave.scale[:num],
-            naive_error=wave.naive_error[:num],
+            num=num,
+            base_R=wave.base,
+            scale_R=wave.scale,
+            naive_error_R=wave.naive_error,
+            departure_EHR=departure * wave.scale,
+            half_EHR=half * wave.scale,
+            error_EQR=error,
+            missed_EQR=missed,
+            scored_QR=valid,
+            due_half_EQR=due_half,
             replaced=replaced,
             find_alarms=alarms.find if alarms else None,
             champion=self._find_champions(slots) if self._anomaly else None,
         )
+
+    def _find_rows(self, slots: np.ndarray) -> Rows:
+        """Those of the last wave where they are the same."""
+        own = slots, len(self.ids), self.capacity
+        return self._rows if self._rows and self._rows.are(*own) else Rows(*own, self.device)
 
     def _judge(
         self, wave: Wave, times: np.ndarray, values: np.ndarray, error: Tensor, half: Tensor, valid: Tensor
@@ -411,33 +420,37 @@ class Bank:
             self.journal.enter(rows.slots, wave.arrival.step, said, happened, counts)
         return error, missed, valid, half
 
-    def forecast(self, wave: Wave) -> tuple[dict[str, Tensor], Tensor]:
-        """Everything to be tracked, by name: published, `[H, R]` each, then raw corrections and the stack at
-        the scored steps, `[Q, R]`.
+    def forecast(self, wave: Wave) -> tuple[Tensor, list[Tensor], Tensor]:
+        """(what is published `[E, H, R]` in the order of `names`, what is tracked beside it at the scored
+        steps `[1, Q, R]`: raw corrections, then the stack; replaced forecasts per forecaster `[E]`).
 
-        Reads only. The second value counts replaced forecasts per forecaster `[E]`.
+        Reads only.
         """
-        tracked: dict[str, Tensor] = {}
-        raw: dict[str, Tensor] = {}
+        said_X, raw = [], []
         for name, model in self.models.items():
             started = time.perf_counter()
             said = model.forecast(wave)
             if isinstance(model, Recurrent):
-                raw[f"{name} raw"] = self._at_scored(said).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+                raw.append(self._keepable(said))
                 said = model.publish(wave, said)
-            tracked[name] = said
+            said_X.append(said)
             self._seconds[name] += time.perf_counter() - started
-        experts, believed = self._believable(wave, torch.stack([tracked[n] for n in self.experts]))
-        published = dict(zip(self.experts, experts, strict=True))
+        published, believed = self._believable(wave, torch.stack(said_X))
         if self.blend:
             started = time.perf_counter()
-            blended, stack = self.blend.forecast(wave.rows, experts)
+            blended, stack = self.blend.forecast(wave.rows, published)
             blended, blend_believed = self._believable(wave, blended[None])
-            published[BLEND], believed = blended[0], torch.cat([believed, blend_believed])
-            raw["stack"] = self._at_scored(stack).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            published, believed = torch.cat([published, blended]), torch.cat([believed, blend_believed])
+            raw.append(self._keepable(stack))
             self._seconds[BLEND] += time.perf_counter() - started
         count = (~believed.narrow(-1, 0, wave.rows.num)).sum((1, 2))
-        return {**{n: published[n] for n in self.names}, **raw}, count.index_select(0, self._name_at)
+        if self._name_at is not None:  # the blend is not the last one
+            published, count = published.index_select(0, self._name_at), count.index_select(0, self._name_at)
+        return published, raw, count
+
+    def _keepable(self, said_HR: Tensor) -> Tensor:
+        """`[1, Q, R]` finite numbers."""
+        return self._at_scored(said_HR).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)[None]
 
     def _at_scored(self, said: Tensor) -> Tensor:
         """`[…, H, R]` to `[…, Q, R]`."""
@@ -453,10 +466,8 @@ class Bank:
         return torch.where(stands, said_EHR, 0.0), stands
 
     def _forecast_and_keep(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        tracked, replaced = self.forecast(wave)
-        published = torch.stack([tracked[n] for n in self.names])
+        published, raw, replaced = self.forecast(wave)
         half = self.intervals.half_width(wave.rows)
-        raw = [said[None] for name, said in tracked.items() if name not in self.names]
         self.pending.put(places, [self._at_scored(published), *raw, half])
         return published, self._interpolate(half), replaced
 
@@ -471,15 +482,14 @@ class Bank:
             self.journal.clear()
             self._seconds[BLEND] += time.perf_counter() - started
         if self.nets:
-            steps, restarts = self.timetable["step"], np.maximum(self.timetable["restart"], self.chunks.since)
-            # not those without a reading yet: they are added at no certain place of the log
-            live = np.flatnonzero(steps[: len(self.ids)] >= 0)
-            due = self.chunks.due(live, steps[live], self.slots.order)
+            steps = self.timetable["step"]
+            due = self.chunks.due(steps[: len(self.ids)], self.slots.order)
             if self.thinning is not None:
                 waited = self.chunks.newest(due, steps[due]) - self.chunks.trained[due]
                 due = self.thinning.choose(due, waited)
             if due.size:
-                batch = self.chunks.batch(due, steps[due], restarts[due], self.pace.live, self.generator)
+                since = np.maximum(self.timetable["restart"][due], self.chunks.since[due])
+                batch = self.chunks.batch(due, steps[due], since, self.pace.live, self.generator)
                 if batch:
                     self.work.learn(batch)
                 for name in self.nets if batch else ():

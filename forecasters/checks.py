@@ -30,7 +30,7 @@ def check_readings(
     """The columns `[N]` in their types, as copies, for some of what is done with them is done after the call:
     values are 0 where masked, and those beyond `LARGEST_VALUE` are masked. Raises ValueError as `Bank.step`
     says."""
-    rows = table.checked(slots)
+    rows = table.checked_wave(slots)
     times, taken = np.array(event_time_ms, np.int64), np.array(values, np.float64)
     masked = np.zeros(rows.shape, bool) if mask is None else np.array(mask, bool)
     all_seen = mask is None
@@ -39,10 +39,9 @@ def check_readings(
             f"expected slots, times, values and mask of one length, got {rows.shape}, {times.shape}, "
             f"{taken.shape}, {masked.shape}"
         )
-    if not table.are_unique(rows):
-        raise ValueError("slots: expected each series at most once in a wave; split the readings first")
-    usable = np.abs(taken) <= LARGEST_VALUE  # False for NaN
-    if not usable.all():
+    size = np.abs(taken)
+    if not size.max(initial=0.0) <= LARGEST_VALUE:  # as for NaN
+        usable = size <= LARGEST_VALUE
         bad = ~np.isfinite(taken) & ~masked
         if bad.any():
             at = int(np.argmax(bad))

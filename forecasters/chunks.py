@@ -20,6 +20,7 @@ import torch
 
 from forecasters.memory import MASKED, NUM_FEATURES, Memory, Wave
 from forecasters.rows import TILE
+from forecasters.timetable import modulo
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -95,14 +96,18 @@ class Chunks:
         self.trained[slot], self.since[slot] = -1, 0
 
     def ends(self, wave: Wave) -> tuple[Tensor, Tensor]:
-        """(rows of the wave where a chunk ends, places of their states in the flattened ring)."""
-        rows, at = self.find_ends(wave.rows.slots, wave.arrival.step)
-        return torch.from_numpy(rows).to(self.device), torch.from_numpy(at).to(self.device)
+        """(rows of the wave where a chunk ends, places of their states in the flattened ring); the same for
+        all networks."""
+        if wave.ends is None:
+            rows, at = self.find_ends(wave.rows.slots, wave.arrival.step)
+            wave.ends = torch.from_numpy(rows).to(self.device), torch.from_numpy(at).to(self.device)
+        return wave.ends
 
     def find_ends(self, slots: Ints, steps: Ints) -> tuple[Ints, Ints]:
         """As `ends`, of these slots at these steps."""
-        step, kept = steps + 1 + self.offset[slots], self.states_kept(self.horizon, self.chunk)
-        rows = np.flatnonzero(step % self.chunk == 0)
+        step, kept = self.offset[slots] + steps, self.states_kept(self.horizon, self.chunk)
+        step += 1
+        rows = np.flatnonzero(modulo(step, self.chunk) == 0)
         return rows, slots[rows] * kept + step[rows] // self.chunk % kept
 
     def newest(self, slots: Ints, steps: Ints) -> Ints:
@@ -110,19 +115,29 @@ class Chunks:
         number: Ints = (steps + 1 + self.offset[slots] - self.rest) // self.chunk
         return number
 
-    def due(self, slots: Ints, steps: Ints, order: npt.NDArray[np.uint64]) -> Ints:
+    def due(self, steps_S: Ints, order: npt.NDArray[np.uint64]) -> Ints:
         """Slots with a chunk to train, in the order of their series' keys; empty until it is worth a step.
+        steps: by slot, -1 where there was no reading yet: such a series is added at no certain place of the
+        log.
 
         A step is taken once enough rows have gathered or K ticks have passed: steps on one series at a time
         do harm, and a step on few rows costs almost as much as one on many.
         """
-        ready: Ints = slots[self.newest(slots, steps) > self.trained[slots]]
+        num = steps_S.size
+        live = steps_S >= 0
+        # where the newest chunk is later than the one that was trained, see `newest`
+        number = steps_S + self.offset[:num]
+        number += 1 - self.rest
+        number //= self.chunk
+        is_ready = number > self.trained[:num]
+        is_ready &= live
+        num_ready, num_live = int(np.count_nonzero(is_ready)), int(np.count_nonzero(live))
         self.ticks_waited += 1
-        enough = min(max(slots.size // LARGE_SHARE, TILE), 4 * TILE)
-        if not ready.size or (ready.size < enough and self.ticks_waited < self.chunk):
-            none: Ints = ready[:0]
-            return none
+        enough = min(max(num_live // LARGE_SHARE, TILE), 4 * TILE)
+        if not num_ready or (num_ready < enough and self.ticks_waited < self.chunk):
+            return np.zeros(0, np.int64)
         self.ticks_waited = 0
+        ready = np.flatnonzero(is_ready)
         in_order: Ints = ready[np.argsort(order[ready], kind="stable")]
         return in_order
 

@@ -85,6 +85,7 @@ class Fields:
     _slab: Tensor = field(default_factory=lambda: torch.zeros(0, 1))
     _packed: tuple[str, ...] = ()
     _last: tuple[slice, Block] | None = None  # views of the slab, made once for waves that repeat
+    _seen_as_words: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._packed = tuple(name for name, f in self.spec.items() if f.packed)
@@ -125,6 +126,7 @@ class Fields:
                 grown = self._fresh(f, capacity + TILE)
                 grown[: self.capacity] = self.data[name][: self.capacity]
                 self.data[name] = grown
+        self._seen_as_words.clear()
         self.capacity = capacity
 
     def reset(self, rows: Tensor) -> None:
@@ -168,7 +170,11 @@ class Fields:
         words.index_copy_(0, places, rows.view(-1).view(torch.int64).view(-1, words.shape[1]))
 
     def _words(self, name: str) -> Tensor:
-        return self.data[name].view(torch.int64).flatten(0, -2)
+        """`[P · rows, words]`, of the data as it lies there."""
+        found = self._seen_as_words.get(name)
+        if found is None:
+            found = self._seen_as_words[name] = self.data[name].view(torch.int64).flatten(0, -2)
+        return found
 
     def __getitem__(self, name: str) -> Tensor:
         """`[P, *shape]`; of a `ring`, its rows filled up."""

@@ -19,7 +19,7 @@ from forecasters import scaling, season
 from forecasters.fields import Block, Field, Fields, fill_up
 from forecasters.rows import TILE, Rows
 from forecasters.steps import scored_steps
-from forecasters.timetable import Arrival, Place, Stretch, Timetable
+from forecasters.timetable import Arrival, Place, Stretch, Timetable, modulo
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -60,12 +60,11 @@ class Wave:
     dep_QR: what happened, in units of the scale at issue: (value - last at issue) / scale at issue for the
     forecasts made a scored step ago; scale_QR: that scale; valid_QR says where that is a target, all_valid
     whether everywhere, and of a forecast that was made. path: the same for every step, where some forecaster
-    asks for it. place_R: of this reading in the rings. x_FR: features after this reading, filled up with zeros
-    as in their ring. season_offset:
-    value less that of a season ago, in units of scale; ago_HR: what the season before did next, where some
-    forecaster asks for it. departure: value less the slow average before it, in units of the series, as
-    `base`. nearest_MR: the features `NEAREST`, and those one step ago. states: what a network's `observe`
-    leaves for its `forecast`, by its identity.
+    asks for it. place_R: of this reading in the rings. x_FR: features after this reading, filled up with 0 as
+    in their ring. season_offset: value less that of a season ago, in units of scale; ago_HR: what the season
+    before did next, where some forecaster asks for it. departure: value less the slow average before it, in
+    units of the series, as `base`. nearest_MR: the features `NEAREST`, and those one step ago. states: what a
+    network's `observe` leaves for its `forecast`, by its identity; ends: see `Chunks.ends`.
     """
 
     rows: Rows
@@ -91,6 +90,7 @@ class Wave:
     nearest_MR: Tensor
     nearest_before_MR: Tensor
     states: dict[int, Tensor] = field(default_factory=dict)
+    ends: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(slots=True)
@@ -151,7 +151,8 @@ class Memory:
         self._scored_at = torch.tensor(scored, device=device) - 1 if needs_path else None
         self._path = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)[:, None]
         self._nearest = torch.tensor(NEAREST, device=device)
-        self._zero, self._length = torch.tensor(0), torch.tensor(ring_length)
+        self._in_season = torch.tensor([[2 * season.BINS], [0]], device=device)  # profile, and the last two
+        self._nothing = torch.zeros((), device=device)
         self._true = torch.ones((), dtype=torch.bool, device=device)
         self._plan_leads()
 
@@ -182,11 +183,10 @@ class Memory:
         a = self.timetable.arrive(rows, time_ms, values, seen)
         length, bins, at = self.ring_length, 3 * season.BINS, a.place
         sent = self._send(
-            rows, np.int64, (a.step % length, 0), (rows.slots * length, rows.scratch * length),
-            (rows.slots * bins + at.at, rows.scratch * bins),
-            (rows.slots * bins + 2 * season.BINS + at.at_profile, rows.scratch * bins),
-        )  # fmt: skip
-        place, first, season_places = sent[0], sent[1], sent[2:]
+            rows, np.int64, (modulo(a.step, length), 0), (at.at, 0), (at.at_profile + 2 * season.BINS, 0)
+        )
+        first_R, season_places = rows.times(length), sent[1:] + rows.times(bins)
+        place_R = sent[0] + first_R
         numbers = self._send(
             rows, np.float32, (values - a.origin, 0), (at.season_steps, season.BINS), (a.spread_weight, 0),
             (a.fast_rate, 0), (a.slow_rate, 0), (a.bin_share, 0), (a.profile_rate, 0),
@@ -200,15 +200,14 @@ class Memory:
         if seen_R is not None:
             y = torch.where(seen_R, y, lags[0])
         base = origin + y
-        dep, past_scale, valid, past, all_valid = self._arrived(a, place, first, y)
+        dep, past_scale, valid, past, all_valid = self._arrived(a, place_R, first_R, y)
         if a.restarted is not None:
             (restarted,) = self._send(rows, np.bool_, (a.restarted, False))
             lags.copy_(torch.where(restarted, y, lags))
-        unjudged, departure = a.good < scaling.UNJUDGED, y - averages[1]
-        scaling.update(
-            b, departure, y - lags[0], spread_weight,
-            self._send(rows, np.bool_, (unjudged, True))[0] if unjudged.any() else None,
-        )  # fmt: skip
+        departure, unjudged = y - averages[1], None
+        if a.good.min() < scaling.UNJUDGED:
+            (unjudged,) = self._send(rows, np.bool_, (a.good < scaling.UNJUDGED, True))
+        scaling.update(b, departure, y - lags[0], spread_weight, unjudged)
         # the first value is the origin: it is 0, as are the averages that it meets
         averages.addcmul_(numbers[3:5], y - averages)
         self._forget(rows.slots, a.forgotten)
@@ -223,7 +222,6 @@ class Memory:
         before, nearest = b["nearest"].clone(), x_FR.index_select(0, self._nearest)
         b["nearest"].copy_(nearest)
         self.core.put(rows, b)
-        place_R = first + place
         self.rings.put_rows("features", place_R, x16.t().contiguous())
         self.rings.put_rows("level", place_R, torch.stack([y, scale], 1))
         scored = self._scored_at
@@ -261,7 +259,7 @@ class Memory:
         kept = np.flatnonzero(a.left < self.ring_length)  # later steps take the places of earlier ones
         place_P, kept_P = (
             torch.from_numpy(column).to(self.device)
-            for column in (a.slots[kept] * self.ring_length + a.step[kept] % self.ring_length, kept)
+            for column in (a.slots[kept] * self.ring_length + modulo(a.step[kept], self.ring_length), kept)
         )
         self.rings.put_rows("features", place_P, x16.index_select(1, kept_P).t().contiguous())
         self.rings.put_rows("level", place_P, torch.stack([y, scale], 1)[kept_P])
@@ -275,12 +273,12 @@ class Memory:
             season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
 
     def _arrived(
-        self, a: Arrival, place: Tensor, first: Tensor, y: Tensor
+        self, a: Arrival, place_R: Tensor, first_R: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
         """(departures, scales at issue, targets or not, places in the rings) of the steps that are asked for;
         all targets?"""
-        past = place - self._ages
-        past.add_(torch.where(past < self._zero, first + self._length, first))
+        past = place_R - self._ages
+        past.add_(past < first_R, alpha=self.ring_length)
         last, scale = self.rings.take_rows("level", past.view(-1)).view(*past.shape, 2).unbind(-1)
         dep = (y - last).div_(scale)
         all_valid = a.all_seen and a.unbroken >= self.horizon
@@ -292,10 +290,11 @@ class Memory:
 
     def _send(self, rows: Rows, dtype: Any, *columns: tuple[npt.NDArray[Any], float]) -> Tensor:
         """Host columns as one type `[C, R]` to the device in one go; each with what fills it up to R."""
-        block = np.empty((len(columns), rows.padded), dtype)
+        block = np.zeros((len(columns), rows.padded), dtype)
         for row, (column, filling) in zip(block, columns, strict=True):
             row[: rows.num] = column
-            row[rows.num :] = filling
+            if filling:
+                row[rows.num :] = filling
         return torch.from_numpy(block).to(self.device, non_blocking=True)
 
     @staticmethod
@@ -309,8 +308,8 @@ class Memory:
         self, rows: Rows, at: Place, near: Tensor, y: Tensor, seen: Tensor | None, scale: Tensor,
         season_steps: Tensor, empty: Ints | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """(features `[F, R]` float16, filled up, ago_HR, season offset). near: lags before this reading, and averages;
-        empty: as in `Stretch`."""
+        """(features `[F, R]` float16, filled up, ago_HR, season offset). near: lags before this reading, and
+        averages; empty: as in `Stretch`."""
         x = y.new_zeros(FILLED_UP, y.shape[0])
         x[BIAS].fill_(1.0)
         if seen is not None:
@@ -319,8 +318,11 @@ class Memory:
         knows = at.knows_season
         if not knows.any():
             nearby.clamp_(-CLIP, CLIP)
-            nothing = y.new_zeros(())
-            return x.to(torch.float16), nothing.expand(self.horizon, y.shape[0]), nothing.expand(y.shape)
+            return (
+                x.to(torch.float16),
+                self._nothing.expand(self.horizon, *y.shape),
+                self._nothing.expand(y.shape),
+            )
         table, far_at = self._look_ahead(rows, at, y, season_steps, empty)
         ahead = table - table[:, :1]
         torch.sub(y, table[:, 0], out=ahead[:, 0])
@@ -345,9 +347,7 @@ class Memory:
             (at.at_profile, 0), (at.at, 0), (at.bins, season.BINS), (2 * at.bins, 2 * season.BINS),
         )  # fmt: skip
         size = 3 * season.BINS
-        start = self._send(
-            rows, np.int64, (rows.slots * size + 2 * season.BINS, 0), (rows.slots * size, 0)
-        )  # fmt: skip
+        start = rows.times(size) + self._in_season
         origin, length = torch.stack(more[:2]), torch.stack(more[2:])
         origin[1].sub_(bins)
         calendar = season.Calendar(

@@ -16,6 +16,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 MAX_TICK = 1024
+NEVER = np.iinfo(np.int64).min
 IN_STEP = 0.75
 """Share of the live series that must have been read at the same times to count as in step."""
 
@@ -62,7 +63,7 @@ class Pace:
         so it does not depend on how the log was cut.
         """
         live = max(self.live, 1)
-        on_time = last_ms == last_ms.max(initial=np.iinfo(np.int64).min)
+        on_time = last_ms == last_ms.max(initial=NEVER)
         ahead = int(np.count_nonzero(on_time))
         if ahead >= IN_STEP * live:
             return min(ahead, MAX_TICK)

@@ -16,6 +16,7 @@ import torch
 
 from forecasters.fields import Field, Fields
 from forecasters.rows import Rows
+from forecasters.timetable import modulo
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -28,8 +29,8 @@ class Pending:
         """tracked: forecasts kept; bounded: how many of them (the first) have an interval."""
         self.device = device
         self._num_scored = len(scored)
-        self._steps = np.array(scored)[:, None]
-        self.starts = np.cumsum(self._steps, 0) - self._steps
+        self._steps = scored
+        self.starts = np.cumsum(scored) - scored
         self._total = total = sum(scored)
         self.tracked = tracked
         # means of what is tracked, then half-widths
@@ -37,14 +38,15 @@ class Pending:
 
     def places(self, rows: Rows, step: Ints) -> Tensor:
         """Where `[Q · R]` in the flattened rings the forecasts due at `step` lie, and those made now will."""
-        at_QN = self._at(rows.slots, step)
-        block = np.full((len(at_QN), rows.padded), rows.scratch * self._total)
-        block[:, : rows.num] = at_QN
-        return torch.from_numpy(block).to(self.device, non_blocking=True).view(-1)
+        block = np.empty((self._num_scored, rows.padded), np.int64)
+        block[:, rows.num :] = 0
+        self._find(step, block[:, : rows.num])
+        return (torch.from_numpy(block).to(self.device, non_blocking=True) + rows.times(self._total)).view(-1)
 
-    def _at(self, slots: Ints, steps: Ints) -> Ints:
-        at_QN: Ints = (steps % self._steps) + (slots * self._total + self.starts)
-        return at_QN
+    def _find(self, steps: Ints, out_QN: Ints) -> None:
+        """The places of these steps in the rings of a slot."""
+        for row, start, length in zip(out_QN, self.starts.tolist(), self._steps, strict=True):
+            np.add(modulo(steps, length), start, out=row)
 
     def due(self, places: Tensor, *, all_made: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """(means `[E, Q, R]`, half-widths `[E', Q, R]`, whether there are `[Q, R]`) of the forecasts whose
@@ -61,7 +63,10 @@ class Pending:
 
     def pass_over(self, slots: Ints, steps: Ints) -> None:
         """No forecast is made at these steps of these slots."""
-        places = torch.from_numpy(self._at(slots, steps).ravel()).to(self.device)
+        at_QN = np.empty((self._num_scored, slots.size), np.int64)
+        self._find(steps, at_QN)
+        at_QN += slots * self._total
+        places = torch.from_numpy(at_QN.ravel()).to(self.device)
         self._ring()[:, : self.tracked].index_fill_(0, places, float("nan"))
 
     def put(self, places: Tensor, said: Sequence[Tensor]) -> None:

@@ -17,7 +17,7 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one wave brought, rows as given. E in the order of `Bank.names`.
+    """What one wave brought, rows as given, the first `num` of R. E in the order of `Bank.names`.
 
     mean, half `[N, E, H]`: forecasts issued now as departures from `base`, in units of the series (float32);
     base `[N]`: the last value (float64). error `[N, E, Q]`: value less forecast, for the forecasts whose
@@ -29,18 +29,55 @@ class Result:
     built without alerts. champion `[N]`, whom each series follows from now on, likewise.
     """
 
-    base: Tensor
-    departure: Tensor
-    half: Tensor
-    error: Tensor
-    missed: Tensor
-    scored: Tensor
-    due_half: Tensor
-    scale: Tensor
-    naive_error: Tensor
+    num: int
+    base_R: Tensor
+    scale_R: Tensor
+    naive_error_R: Tensor
+    departure_EHR: Tensor
+    half_EHR: Tensor
+    error_EQR: Tensor
+    missed_EQR: Tensor
+    scored_QR: Tensor
+    due_half_EQR: Tensor
     replaced: Tensor
     find_alarms: Callable[[], Alarms] | None = None
     champion: Tensor | None = None
+
+    @property
+    def base(self) -> Tensor:
+        return self.base_R[: self.num]
+
+    @property
+    def scale(self) -> Tensor:
+        return self.scale_R[: self.num]
+
+    @property
+    def naive_error(self) -> Tensor:
+        return self.naive_error_R[: self.num]
+
+    @property
+    def departure(self) -> Tensor:
+        return by_row(self.departure_EHR, self.num)
+
+    @property
+    def half(self) -> Tensor:
+        return by_row(self.half_EHR, self.num)
+
+    @property
+    def error(self) -> Tensor:
+        return by_row(self.error_EQR, self.num)
+
+    @property
+    def missed(self) -> Tensor:
+        return by_row(self.missed_EQR, self.num)
+
+    @property
+    def scored(self) -> Tensor:
+        return by_row(self.scored_QR, self.num)
+
+    @property
+    def due_half(self) -> Tensor:
+        return by_row(self.due_half_EQR, self.num)
 
     @property
     def alarms(self) -> Alarms | None:
@@ -66,12 +103,14 @@ def join(results: Sequence[Result]) -> Result:
     if len(results) == 1:
         return results[0]
     columns = (
-        "base", "departure", "half", "error", "missed", "scored", "due_half", "scale", "naive_error"
+        "base_R", "scale_R", "naive_error_R", "departure_EHR", "half_EHR", "error_EQR", "missed_EQR",
+        "scored_QR", "due_half_EQR",
     )  # fmt: skip
-    parts = {c: torch.cat([getattr(r, c) for r in results]) for c in columns}
+    parts = {c: torch.cat([getattr(r, c)[..., : r.num] for r in results], -1) for c in columns}
     finders = [r.find_alarms for r in results if r.find_alarms is not None]
     return Result(
         **parts,
+        num=sum(r.num for r in results),
         replaced=torch.stack([r.replaced for r in results]).sum(0),
         find_alarms=(lambda: Alarms.join([find() for find in finders])) if finders else None,
         champion=torch.cat([r.champion for r in results if r.champion is not None]) if finders else None,

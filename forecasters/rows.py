@@ -26,12 +26,24 @@ class Rows:
     series gets is the same either way. `host` picks the N rows out of a host array, as cheaply.
     """
 
-    __slots__ = ("_index", "device", "host", "num", "padded", "scratch", "slots", "span")
+    __slots__ = (
+        "_index",
+        "_times",
+        "device",
+        "host",
+        "num",
+        "num_slots",
+        "padded",
+        "scratch",
+        "slots",
+        "span",
+    )
 
     def __init__(self, slots: Ints, num_slots: int, scratch: int, device: torch.device) -> None:
         """num_slots: slots that series may have; those from there on, up to a tile beyond `scratch`, are free
         for padding."""
         self.slots = slots
+        self.num_slots = num_slots
         self.num = slots.size
         self.padded = self.num + -self.num % TILE
         self.scratch = scratch
@@ -41,6 +53,11 @@ class Rows:
             slots if self.span is None else slice(self.span.start, self.span.start + self.num)
         )
         self._index: Tensor | None = None
+        self._times: dict[int, Tensor] = {}
+
+    def are(self, slots: Ints, num_slots: int, scratch: int) -> bool:
+        """Whether these would be the same rows; slots: the very array."""
+        return self.slots is slots and self.num_slots == num_slots and self.scratch == scratch
 
     def _span(self, num_slots: int) -> slice | None:
         first, last = int(self.slots[0]), int(self.slots[-1])
@@ -57,6 +74,13 @@ class Rows:
         if self._index is None:
             self._index = torch.from_numpy(self.fill(self.slots, self.scratch)).to(self.device)
         return self._index
+
+    def times(self, length: int) -> Tensor:
+        """`[R]` int64 on the device: where each slot begins, if all have so many places one after another."""
+        if length not in self._times:
+            first = self.fill(self.slots * length, self.scratch * length)
+            self._times[length] = torch.from_numpy(first).to(self.device)
+        return self._times[length]
 
     def fill(self, column_N: npt.NDArray[np.generic], filling: float) -> npt.NDArray[np.generic]:
         """The column with `filling` at the padding."""

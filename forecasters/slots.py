@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 
+NONE: Ints = np.zeros(0, np.int64)
 FREE = "\0free/"
 """Begins what stands in `Slots.ids` for a slot without a series; the slot's number follows."""
 
@@ -24,6 +25,7 @@ class Slots:
         self._at: dict[str, int] = {}
         self._free: list[int] = []
         self._row: Ints = np.zeros(0, np.int64)  # scratch
+        self._wave: Ints = NONE  # of the last wave, checked
 
     def __len__(self) -> int:
         """Slots up to the last one that ever had a series."""
@@ -56,6 +58,7 @@ class Slots:
             self.order[slot] = int.from_bytes(digest, "big")
 
     def leave(self, slots: Ints) -> None:
+        self._wave = NONE
         for slot in slots.tolist():
             del self._at[self.ids[slot]]
             self.ids[slot] = f"{FREE}{slot}"
@@ -67,6 +70,7 @@ class Slots:
 
     def free_unused(self) -> None:
         """After the ids of a saved bank were entered: those that stand for no series are free."""
+        self._wave = NONE
         self._free = [slot for slot, series in enumerate(self.ids) if series.startswith(FREE)]
         for slot in self._free:
             del self._at[self.ids[slot]]
@@ -80,7 +84,20 @@ class Slots:
             raise ValueError(f"slots: expected slots of series, got {found!r:.100}, where one was removed")
         return found
 
-    def are_unique(self, slots: Ints) -> bool:
+    def checked_wave(self, slots: npt.ArrayLike) -> Ints:
+        """Likewise, each at most once; the very array of the last wave where that was of the same slots, as
+        most waves are of series that are read in step. Nobody changes it."""
+        asked = np.asarray(slots)
+        if self._wave.size and self._wave.size == asked.size and np.array_equal(self._wave, asked):
+            return self._wave
+        self._wave = NONE
+        found = self.checked(slots)
+        if not self._are_unique(found):
+            raise ValueError("slots: expected each series at most once in a wave; split the readings first")
+        self._wave = found
+        return found
+
+    def _are_unique(self, slots: Ints) -> bool:
         if slots.size < 2 or (slots[1:] - slots[:-1]).min() > 0:
             return True
         row = np.arange(slots.size)

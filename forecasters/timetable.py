@@ -26,7 +26,7 @@ Bools = npt.NDArray[np.bool_]
 
 SETTLED = 2
 """Steps of a fresh series whose forecasts are not judged: before the third value there is no scale."""
-NEVER = np.iinfo(np.int64).min
+NEVER, FOREVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 NOT_PASSED = NEVER // 2
 FAST_SEASONS = 1.0 / 3.0
 SLOW_SEASONS = 7.0
@@ -53,8 +53,28 @@ DERIVED: Mapping[str, Any] = {
     "fast": np.float64,
     "slow": np.float64,  # rates of the two averages
     "profile_rate": np.float64,
+    "knows_ms": np.int64,  # from when on a season was seen
+    "until_ms": np.int64,  # before it the cells are in the bin of the last one, whose places these are:
+    "at": np.int64,
+    "at_profile": np.int64,
 }
-"""Follow from cadence and season; not saved."""
+"""Follow from the others; not saved."""
+
+
+_NO_ROWS: Ints = np.zeros(0, np.int64)
+
+
+def modulo(numbers: Ints, by: int) -> Ints:
+    """`numbers % by` of numbers from 0 on, several times as fast: NumPy turns a whole-number division by one
+    number into a product."""
+    rest: Ints
+    if by & (by - 1) == 0:
+        rest = numbers & (by - 1)
+        return rest
+    rest = numbers // by
+    rest *= -by
+    rest += numbers
+    return rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +83,7 @@ class Place:
 
     season_steps: BINS where there is no season; width: steps per bin; now: bin of the cell, counted from the
     anchor; at, at_profile: its places in the ring of two seasons and in the profile; phase: place of the cell
-    relative to bin `now`, in bins, from the bin's mean time.
+    relative to bin `now`, in bins, from the bin's mean time; it may be 0 where no row knows its season.
     """
 
     season_steps: Floats
@@ -183,6 +203,7 @@ class Timetable:
         d["step"][slots] += counts
         d["last_time_ms"][slots] += counts * d["cadence_ms"][slots]
         self.passed[slots] = d["step"][slots]
+        self.derived["until_ms"][slots] = NEVER
         left = counts[row] - nth
         last = np.flatnonzero(left == 0)
         last = last[np.argsort(row[last])]
@@ -199,10 +220,18 @@ class Timetable:
         columns = {
             "has_season": has_season, "steps": steps, "bins": bins, "width": steps / bins,
             "fast": 1.0 / np.maximum(FAST_SEASONS * steps, 1.0), "slow": 1.0 / (SLOW_SEASONS * steps),
-            "profile_rate": PROFILE_RATE * bins / steps,
+            "profile_rate": PROFILE_RATE * bins / steps, "until_ms": np.full(steps.size, NEVER),
+            "knows_ms": self._find_known(slots, steps, has_season),
         }  # fmt: skip
         for name, column in columns.items():
             self.derived[name][slots] = column
+
+    def _find_known(self, slots: Ints | slice, steps: Floats, has_season: Bools) -> Ints:
+        """When the first cell of the second season begins."""
+        anchor, cadence = self.data["anchor_ms"][slots], self.data["cadence_ms"][slots]
+        is_known = has_season & (anchor != NEVER)
+        after = np.where(is_known, np.ceil(steps), 0.0).astype(np.int64) * cadence - cadence // 2
+        return np.where(is_known, anchor + after, FOREVER)
 
     def arrive(self, rows: Rows, time_ms: Ints, values: Floats, seen: Bools) -> Arrival:
         """Count one reading of each slot in; its time is later than the slot's last one."""
@@ -212,8 +241,9 @@ class Timetable:
         d["step"][here] = step
         d["last_time_ms"][here] = time_ms
         if not step.all():
-            fresh = step == 0
-            d["anchor_ms"][rows.slots[fresh]] = time_ms[fresh]
+            fresh = rows.slots[step == 0]
+            d["anchor_ms"][fresh] = time_ms[step == 0]
+            self._derive(fresh)
         good = d["good"][here].astype(np.int64)
         if not good.all():
             first = seen & (good == 0)
@@ -223,8 +253,7 @@ class Timetable:
         earliest = int(since.min())
         restarted = (since == 0) & (step > SETTLED) if earliest <= 0 else None
 
-        place = self._find_place(here, time_ms)
-        forgotten = self._move(rows.slots, place.now, 2 * place.bins)
+        place, forgotten = self._enter(rows, time_ms)
         count = d["bin_count"][here] + seen
         d["bin_count"][here] = count
         counts, at = self.profile_count.reshape(-1), rows.slots * BINS + place.at_profile
@@ -247,23 +276,55 @@ class Timetable:
             good=good, origin=d["origin"][here].copy(), place=place, forgotten=forgotten, **weights,
         )  # fmt: skip
 
+    def _enter(self, rows: Rows, time_ms: Ints) -> tuple[Place, tuple[Ints, Ints]]:
+        """(the places of cells that have come, bins that are forgotten as in `_move`)."""
+        d, own, here = self.data, self.derived, rows.host
+        if (time_ms >= own["until_ms"][here]).any():
+            place = self._find_place(here, time_ms)
+            forgotten = self._move(rows.slots, place.now, 2 * place.bins)
+            if place.width.max() > 1.0:
+                own["at"][here], own["at_profile"][here] = place.at, place.at_profile
+                cadence = d["cadence_ms"][here]
+                # a cell early: where rounding may decide, it is looked up
+                cells = np.floor((place.now + 1) * place.width).astype(np.int64) - 1
+                own["until_ms"][here] = d["anchor_ms"][here] - cadence // 2 + cells * cadence
+            return place, forgotten
+        now, knows = d["bin"][here].copy(), time_ms >= own["knows_ms"][here]
+        is_asked = bool(knows.any())
+        phase = (
+            self._find_phase(here, self._find_cell(here, time_ms), now) if is_asked else np.zeros(now.size)
+        )
+        place = Place(
+            season_steps=own["steps"][here], bins=own["bins"][here], width=own["width"][here], now=now,
+            at=own["at"][here].copy(), at_profile=own["at_profile"][here].copy(), phase=phase,
+            knows_season=knows,
+        )  # fmt: skip
+        return place, (_NO_ROWS, _NO_ROWS)
+
+    def _find_cell(self, here: slice | Ints, time_ms: Ints) -> Floats:
+        """Counted from the anchor."""
+        # float64 holds these whole numbers exactly, and divides them several times faster than int64
+        cadence = self.data["cadence_ms"][here]
+        cell: Floats = np.floor((time_ms - self.data["anchor_ms"][here] + cadence // 2) / cadence)
+        return cell
+
+    def _find_phase(self, here: slice | Ints, cell: Floats, now: Ints | Floats) -> Floats:
+        width = self.derived["width"][here]
+        phase: Floats = cell / width - (width - 1.0) / (2.0 * width) - now
+        return phase
+
     def _find_place(self, here: slice | Ints, time_ms: Ints) -> Place:
         """Of cells at these times, of the slots that `here` picks."""
-        d, own = self.data, self.derived
-        # float64 holds these whole numbers exactly, and divides them several times faster than int64
-        cadence = d["cadence_ms"][here]
-        cell = np.floor((time_ms - d["anchor_ms"][here] + cadence // 2) / cadence)
+        own, cell = self.derived, self._find_cell(here, time_ms)
         steps, bins, width = own["steps"][here], own["bins"][here], own["width"][here]
-        place = cell / width
-        now = np.floor(place + EPSILON)
+        now = np.floor(cell / width + EPSILON)
         season = np.floor(now / bins)
         at_profile = (now - season * bins).astype(np.int64)
         odd = season.astype(np.int64) & 1
         return Place(
             season_steps=steps, bins=bins, width=width, now=now.astype(np.int64), at_profile=at_profile,
-            at=at_profile + odd * bins,
-            phase=place - (width - 1.0) / (2.0 * width) - now,
-            knows_season=own["has_season"][here] & (cell >= steps),
+            at=at_profile + odd * bins, phase=self._find_phase(here, cell, now),
+            knows_season=time_ms >= own["knows_ms"][here],
         )  # fmt: skip
 
     def _move(self, slots: Ints, now: Ints, ring: Ints) -> tuple[Ints, Ints]:
