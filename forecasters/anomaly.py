@@ -85,9 +85,9 @@ class Told:
     """What there is to tell of K rows of a wave, those with an event or a value that sticks or comes loose.
 
     expected, lower, upper: the forecast that the reading contradicts most, in the series' units, worked out
-    where an episode begins and NaN elsewhere. champion: place among the forecasters of whom it was judged by;
-    rests_ms: the first reading of those that have not changed; stuck_ms: that of the rest which ends here, 0
-    where none does.
+    where an episode begins and mostly NaN elsewhere. champion: place among the forecasters of whom it was
+    judged by; rests_ms: the first reading of those that have not changed; stuck_ms: that of the rest which
+    ends here, 0 where none does.
     """
 
     rows: Ints

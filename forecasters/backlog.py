@@ -7,7 +7,9 @@ to three times as long as in a row.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -20,21 +22,22 @@ MOST_READINGS = 16 * 1024
 class Task(Generic[T]):
     """One call; `find` has it done, and all that came before it."""
 
-    __slots__ = ("_args", "_backlog", "_call", "_found", "part")
+    __slots__ = ("_backlog", "_call", "_found", "part")
 
-    def __init__(self, backlog: Backlog, part: str, call: Callable[..., T], args: tuple[Any, ...]) -> None:
+    def __init__(self, backlog: Backlog, part: str, call: Callable[[], T]) -> None:
         self.part = part
-        self._backlog: Backlog | None = backlog
-        self._call, self._args = call, args
+        self._backlog = backlog
+        self._call: Callable[[], T] | None = call
         self._found: T | None = None
 
     def do(self) -> None:
-        self._found = self._call(*self._args)
-        self._backlog, self._args = None, ()  # what it was about may go
+        assert self._call is not None
+        self._found = self._call()
+        self._call = None  # what it was about may go
 
     def find(self) -> T:
-        """What came of it."""
-        if self._backlog is not None:
+        """What came of it. Raises what `Backlog.work_off` does."""
+        if self._call is not None:
             self._backlog.work_off()
         return self._found  # type: ignore[return-value]
 
@@ -46,11 +49,12 @@ class Backlog:
     def __init__(self, seconds: dict[str, float]) -> None:
         """seconds: by part, to which the time that it takes is added."""
         self._seconds = seconds
-        self._tasks: list[Task[Any]] = []
+        self._tasks: deque[Task[Any]] = deque()
         self._waves = self._readings = 0
+        self._failure: BaseException | None = None
 
     def put(self, part: str, call: Callable[..., T], *args: Any) -> Task[T]:
-        task = Task(self, part, call, args)
+        task: Task[T] = Task(self, part, partial(call, *args))
         self._tasks.append(task)
         return task
 
@@ -62,9 +66,18 @@ class Backlog:
             self.work_off()
 
     def work_off(self) -> None:
-        tasks, self._tasks = self._tasks, []
+        """Raises what a task raises; from then on RuntimeError, for what would follow from half of it is not
+        to be believed, nor saved."""
+        if self._failure is not None:
+            raise RuntimeError(
+                "expected all readings so far to be worked in, but one failed"
+            ) from self._failure
         self._waves = self._readings = 0
-        for task in tasks:
-            started = time.perf_counter()
-            task.do()
-            self._seconds[task.part] += time.perf_counter() - started
+        try:
+            while self._tasks:
+                started, task = time.perf_counter(), self._tasks.popleft()
+                task.do()
+                self._seconds[task.part] += time.perf_counter() - started
+        except BaseException as error:
+            self._failure = error
+            raise

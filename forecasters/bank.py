@@ -382,8 +382,10 @@ class Bank:
         if comparison:
             errors = outcome.error_EQN, outcome.valid_QN
             self._to_compare.put(COMPARISON, comparison.observe, slots, times, *errors, wave.rows.host)
-            self._to_compare.end_wave(slots.size)
+            if self._to_compare is not self._to_judge:
+                self._to_compare.end_wave(slots.size)
         if not anomaly:
+            self._to_judge.end_wave(slots.size)
             return None
         alarms = self._to_judge.put(ALERTS, anomaly.observe, wave.arrival, times, values, outcome)
         if comparison and anomaly.champion.at is None:
@@ -532,7 +534,8 @@ class Bank:
         return self.models[name].parameters if name in self.models else 0
 
     def seconds(self, name: str) -> float:
-        """Time spent in this forecaster, in COMPARISON or in ALERTS (host time: on a GPU, launching)."""
+        """Time spent in this forecaster, in COMPARISON or in ALERTS (host time: on a GPU, launching); of the
+        last two, what waits is not counted yet."""
         return self._seconds[name]
 
     def flops(self, name: str) -> float:

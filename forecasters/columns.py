@@ -85,7 +85,7 @@ def add_up(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The sum over the first dimension, one after the other: what a series gets must not depend on its
     company. `np.sum` rounds otherwise where a single number remains, or where the rows are not the outermost
     dimension in memory."""
-    if rows[0].size > 1 and rows.strides[0] >= rows[0].nbytes:
+    if rows[0].size > 1 and rows[0].flags.c_contiguous and rows.strides[0] >= rows[0].nbytes:
         whole: npt.NDArray[np.float32] = np.add.reduce(rows, 0)
         return whole
     total: npt.NDArray[np.float32] = rows[0].copy()

@@ -74,8 +74,9 @@ class Block:
 class Fields:
     """Growable tensors by name. The rows from S on belong to no series: padding reads and writes them.
 
-    All float32 fields that are not `apart` are rows of one slab `[W, P]`, so that an operation on one number
-    of each series runs over memory that lies side by side, and a wave gathers them in one go, or none.
+    All float32 fields that are neither `apart` nor a `ring` are rows of one slab `[W, P]`, so that an
+    operation on one number of each series runs over memory that lies side by side, and a wave gathers them in
+    one go, or none.
     """
 
     spec: Mapping[str, Field]

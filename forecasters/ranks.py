@@ -44,7 +44,8 @@ LEAST_EXCESS = 0.5
 HOME = 40.0
 """Bin in which the tail should begin: five octaves of room on both sides."""
 ASTRAY = 16.0
-LOWEST_RATIO = np.float32(2.0 ** (-HOME / PER_OCTAVE))
+FARTHEST = 1e4
+LARGEST, LOWEST_RATIO = np.float32(1e38), np.float32(2.0 ** (-HOME / PER_OCTAVE))
 SHARE_OF_UNIT, SMALLEST_UNIT = np.float32(1e-36), np.float32(1e-37)
 """A unit is taken to be at least this, and this share of what is measured in it."""
 
@@ -98,11 +99,13 @@ class Ranks:
         lanes[1] += BELOW * BINS * self.fields.capacity
         size = np.empty((2, slots.size), np.float32)
         size[0], size[1] = mean, np.abs(away)
+        is_endless = None if size.max() < np.inf else np.isinf(size)
         head = self._pick("heads", here, is_above)
         known = head[UNIT] > 0
         all_known = bool(known.all())
         unit = head[UNIT] if all_known else np.where(known, head[UNIT], size)
         # a ratio beyond these bounds would raise warnings; to silence them takes longer
+        np.minimum(size, LARGEST, out=size)
         x = np.maximum(size * SHARE_OF_UNIT, SMALLEST_UNIT)
         np.maximum(unit, x, out=x)
         np.divide(size, x, out=x)
@@ -110,6 +113,8 @@ class Ranks:
         np.log2(x, out=x)
         x *= PER_OCTAVE
         x += HOME
+        if is_endless is not None:
+            x[is_endless & known] = FARTHEST
         return Sides(
             here=here, is_above_N=is_above, lanes=lanes, unit=unit, all_known=all_known, total=head[TOTAL],
             drawn_DLN=self._pick("drawn", here, is_above), x=x,

@@ -26,7 +26,8 @@ class Result:
     long-running scale and its mean one-step change (floored), in its own units.
     replaced `[E]`: forecasts that were not believable and were replaced by naive. find_alarms: works out what
     the wave means for alerts, and those before it, which take less time together; None where the bank was
-    built without alerts. champion `[N]`, whom each series follows from now on, likewise.
+    built without alerts; until then nobody changes these arrays. champion `[N]`, whom each series follows
+    from now on, likewise.
     """
 
     num: int

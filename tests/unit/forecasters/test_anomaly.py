@@ -135,6 +135,8 @@ def test_sizes_out_of_all_proportion_have_a_place_in_the_histogram() -> None:
         told = [find_surprise(ranks, size) for size in (0.0, 1e-38, 1.0, 1e37)]
         assert np.isfinite(told).all()
         assert told == sorted(told)
+        endless = find_surprise(ranks, math.inf)  # as a sum of many may be
+        assert endless >= told[-1] if sizes[0] else math.isfinite(endless)
 
 
 def test_surprise_is_the_rank_within_what_was_learnt() -> None:

@@ -38,6 +38,23 @@ def test_it_is_worked_off_once_there_is_enough(readings: int, waves: int) -> Non
     assert done == list(range(waves))
 
 
+def test_after_a_failure_nothing_is_found_and_nothing_saved() -> None:
+    backlog = Backlog({"a": 0.0})
+    first, bad, last = backlog.put("a", int, "1"), backlog.put("a", int, "x"), backlog.put("a", int, "3")
+    with pytest.raises(ValueError, match="'x'"):
+        last.find()
+    assert first.find() == 1
+    for task in (bad, last):
+        with pytest.raises(RuntimeError, match="one failed"):
+            task.find()
+    bank = make("rnn")
+    bank._to_judge.put(ALERTS, int, "x")
+    with pytest.raises(ValueError, match="'x'"):
+        bank.save()
+    with pytest.raises(RuntimeError, match="one failed"):
+        bank.save()
+
+
 def make(champion: str) -> Bank:
     alerts = AlertOptions(champion=champion, episodes_per_day=0.5, grid_ms=HOUR_MS, hold=5)
     bank = build(("naive", "rnn", "lstm"), horizon=4, hidden=4, seed=1, device="cpu", alerts=alerts)

@@ -90,10 +90,10 @@ def test_shards_are_pooled_as_replications(stage, overview):
     assert "of 2 shards" in found["sentence"]
 
 
-def test_one_network_has_nothing_to_be_compared_with(stage, overview):
+def test_one_network_has_nothing_to_be_compared_with(stage, overview, monkeypatch):
     stage.holdings.clear()
     holding = stage.assign(0)
-    holding.shard.bank.comparison = None
+    monkeypatch.setattr(holding.shard.bank, "_comparison", None)
     assert ask(stage, overview)["sentence"] == NOTHING_TO_COMPARE
 
 
