@@ -5,7 +5,8 @@ Letters: S slots, B chunks of a batch, K origins in a chunk, F features, H horiz
 A chunk is K consecutive origins. Chunk ends are staggered over the series by CRC32(id) mod K, so that a tick
 trains about 1/K of them. A chunk is trained when all its targets have arrived; at the same moment the newest
 chunk is trained too, masked to the targets that have arrived: what makes a cold start bearable, since
-learning then begins after K readings instead of K + H.
+learning then begins after K readings instead of K + H. Many series teach a network enough without that: in a
+large shard only young ones are trained in part, and nothing old is replayed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from forecasters.timetable import modulo
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
 
+LARGE = 4 * TILE
+"""From so many live series on a shard is a large one."""
+YOUNG = 256
+"""Steps since its (re)start for which a series is young."""
 SPAN = 672
 """Readings per series that the pool reaches back over on average."""
 LARGE_SHARE = 4
@@ -133,7 +138,7 @@ class Chunks:
         is_ready &= live
         num_ready, num_live = int(np.count_nonzero(is_ready)), int(np.count_nonzero(live))
         self.ticks_waited += 1
-        enough = min(max(num_live // LARGE_SHARE, TILE), 4 * TILE)
+        enough = min(max(num_live // LARGE_SHARE, TILE), LARGE)
         if not num_ready or (num_ready < enough and self.ticks_waited < self.chunk):
             return np.zeros(0, np.int64)
         self.ticks_waited = 0
@@ -153,17 +158,18 @@ class Chunks:
         complete = newest - self.behind
         first = complete * self.chunk - self.offset[slots] - self.chunk
         whole = first >= restart
-        partial = (newest * self.chunk - self.offset[slots] - self.chunk >= restart) & (self.behind > 0)
+        partial = newest * self.chunk - self.offset[slots] - self.chunk >= restart
+        partial &= (self.behind > 0) & ((live < LARGE) | (steps - restart < YOUNG))
         fresh = np.concatenate([slots[whole], slots[partial]])
         if not fresh.size:
             return None
         number = np.concatenate([complete[whole], newest[partial]])
         now = np.concatenate([steps[whole], steps[partial]])
         since = np.concatenate([restart[whole], restart[partial]])
-        replayed = torch.zeros(0, dtype=torch.int64)
-        if self.pool_filled and self.replay:
-            replayed = torch.randint(self.pool_filled, (self.replay,), generator=generator)
-        kept_from, kept_at = self._keep(int(whole.sum()) if self.replay else 0, live, generator)
+        replayed, replay = torch.zeros(0, dtype=torch.int64), self.replay if live < LARGE else 0
+        if self.pool_filled and replay:
+            replayed = torch.randint(self.pool_filled, (replay,), generator=generator)
+        kept_from, kept_at = self._keep(int(whole.sum()) if replay else 0, live, generator)
         x, target = self._gather(fresh, number, now, since, replayed.to(self.device))
         if kept_at.numel():
             self.pool_x[kept_at] = x[..., kept_from].permute(2, 0, 1).to(torch.float16)
@@ -187,7 +193,7 @@ class Chunks:
         rings, length = self.memory.rings, self.memory.ring_length
         start = (number - 1) * chunk - self.offset[slots]
         steps_WB = start + np.arange(chunk + self.horizon)[:, None]  # the origins, then H steps more
-        places = torch.from_numpy(steps_WB % length + slots * length).to(self.device).view(-1)
+        places = torch.from_numpy(steps_WB % length * rings.stride + slots).to(self.device).view(-1)
         features = rings.take_rows("features", places).view(len(steps_WB), fresh, -1)
         values, scale = rings.take_rows("level", places).view(-1, fresh, 2).unbind(2)
         x = scale.new_zeros(chunk, NUM_FEATURES, used + -used % TILE)

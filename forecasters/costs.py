@@ -22,7 +22,7 @@ class Work:
         self.forecasts = 0
         """Of these, steps after which the head was asked."""
         self.learnt = 0
-        """Steps in chunks that were trained: each reading twice, in part and whole, and those replayed."""
+        """Steps in chunks that were trained: of each reading, in part and whole, and those replayed."""
 
     def forecast(self, steps: int, *, shown: bool = True) -> None:
         self.steps += steps

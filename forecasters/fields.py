@@ -29,9 +29,10 @@ def fill_up(num: int, dtype: torch.dtype) -> int:
 class Field:
     """One named per-series quantity: trailing `shape`, `dtype`, and the `initial` value of a fresh slot.
 
-    `apart`: kept in a tensor of its own, series first, for what is read as whole rows. `ring`: likewise, of
-    rows that are read and written one by one, by `take_rows` and `put_rows`; in memory each is filled up to
-    whole words of WORD bytes, which are copied several times as fast as so many small numbers.
+    `apart`: kept in a tensor of its own, series first, for what is read as whole rows. `ring`: `[L, N]`, of
+    which a row each is read and written by `take_rows` and `put_rows`. In memory the same row of all series
+    lies side by side, so that a wave of series in step runs through it; and each is filled up to whole words
+    of WORD bytes, which are copied several times as fast as so many small numbers.
     """
 
     shape: tuple[int, ...] = ()
@@ -96,7 +97,9 @@ class Fields:
                 self.data[name] = self._fresh(f, TILE)
 
     def _fresh(self, f: Field, rows: int) -> Tensor:
-        return torch.full((rows, *f.room), f.initial, dtype=f.dtype, device=self.device)
+        shape = (f.room[0], rows, *f.room[1:]) if f.ring else (rows, *f.room)
+        fresh = torch.full(shape, f.initial, dtype=f.dtype, device=self.device)
+        return fresh.transpose(0, 1) if f.ring else fresh
 
     def _fresh_slab(self, rows: int) -> Tensor:
         parts = [self._fresh(self.spec[name], rows).view(rows, -1).t() for name in self._packed]
@@ -161,8 +164,17 @@ class Fields:
         if rows.span is None:
             self.data[name].index_copy_(0, rows.index, values)
 
+    @property
+    def stride(self) -> int:
+        """Row k of a slot's ring has the place k · stride + slot among the rows of all."""
+        return self.capacity + TILE
+
+    def rows(self, name: str) -> Tensor:
+        """All rows of a `ring` by place, filled up: `[L · P, room]`."""
+        return self.data[name].transpose(0, 1).flatten(0, 1)
+
     def take_rows(self, name: str, places: Tensor) -> Tensor:
-        """Of a `ring`, the rows at these places `[R]` in all of them, filled up: `[R, room]`."""
+        """Of a `ring`, the rows at these places `[R]`, filled up: `[R, room]`."""
         return self._words(name).index_select(0, places).view(self.spec[name].dtype)
 
     def put_rows(self, name: str, places: Tensor, rows: Tensor) -> None:
@@ -171,10 +183,10 @@ class Fields:
         words.index_copy_(0, places, rows.view(-1).view(torch.int64).view(-1, words.shape[1]))
 
     def _words(self, name: str) -> Tensor:
-        """`[P · rows, words]`, of the data as it lies there."""
+        """`[L · P, words]`, of the data as it lies there."""
         found = self._seen_as_words.get(name)
         if found is None:
-            found = self._seen_as_words[name] = self.data[name].view(torch.int64).flatten(0, -2)
+            found = self._seen_as_words[name] = self.rows(name).view(torch.int64)
         return found
 
     def __getitem__(self, name: str) -> Tensor:

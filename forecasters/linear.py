@@ -37,7 +37,7 @@ class Linear(Forecaster):
             {
                 "covariance": Field((NUM, NUM), apart=True),
                 "weights": Field((self.horizon, NUM), apart=True),
-                "gains": Field((memory.ring_length, NUM), torch.float16),
+                "gains": Field((memory.ring_length, NUM), torch.float16, ring=True),
             },
             device,
         )
@@ -53,11 +53,11 @@ class Linear(Forecaster):
         assert path is not None
         dep_RH, valid_RH, places_RH = (t.t().contiguous() for t in (path.dep, path.valid, path.places))
         w_RHF = self.fields.read("weights", wave.rows)
-        rings = self.memory.rings["features"].flatten(0, 1), self.fields["gains"].view(-1, NUM)
+        rings = self.memory.rings.rows("features"), self.fields.rows("gains")
         # of some columns first, so that all that follows runs over whole memory
         x_RHF, k_RHF = (
             ring.index_select(0, places_RH.view(-1)).view(w_RHF.shape).float()
-            for ring in (rings[0][:, LINEAR_FEATURES], rings[1])
+            for ring in (rings[0][:, LINEAR_FEATURES], rings[1][:, :NUM])
         )
         error = dep_RH.clamp_(-CLIP, CLIP) - (w_RHF * x_RHF).sum(2)
         if not wave.all_valid:
@@ -67,7 +67,7 @@ class Linear(Forecaster):
 
     def hold(self, held: Held) -> None:
         """Nothing is learnt of origins without a reading."""
-        self.fields["gains"].view(-1, NUM).index_fill_(0, held.place_P, 0.0)
+        self.fields.rows("gains").index_fill_(0, held.place_P, 0.0)
 
     def _gain(self, wave: Wave) -> None:
         x = wave.x_FR[LINEAR_FEATURES].t().contiguous()
@@ -86,7 +86,7 @@ class Linear(Forecaster):
             (k * s)[:, :, None], (u * s)[:, None, :], alpha=-1.0
         )
         self.fields.write("covariance", wave.rows, p)
-        self.fields["gains"].view(-1, NUM).index_copy_(0, wave.place_R, k.to(torch.float16))
+        self.fields.rows("gains")[:, :NUM].index_copy_(0, wave.place_R, k.to(torch.float16))
 
     def forecast(self, wave: Wave) -> Tensor:
         x = wave.x_FR[LINEAR_FEATURES].t().contiguous()

@@ -185,8 +185,8 @@ class Memory:
         sent = self._send(
             rows, np.int64, (modulo(a.step, length), 0), (at.at, 0), (at.at_profile + 2 * season.BINS, 0)
         )
-        first_R, season_places = rows.times(length), sent[1:] + rows.times(bins)
-        place_R = sent[0] + first_R
+        season_places = sent[1:] + rows.times(bins)
+        place_R = sent[0].mul_(self.rings.stride).add_(rows.index)
         numbers = self._send(
             rows, np.float32, (values - a.origin, 0), (at.season_steps, season.BINS), (a.spread_weight, 0),
             (a.fast_rate, 0), (a.slow_rate, 0), (a.bin_share, 0), (a.profile_rate, 0),
@@ -200,7 +200,7 @@ class Memory:
         if seen_R is not None:
             y = torch.where(seen_R, y, lags[0])
         base = origin + y
-        dep, past_scale, valid, past, all_valid = self._arrived(a, place_R, first_R, y)
+        dep, past_scale, valid, past, all_valid = self._arrived(a, place_R, y)
         if a.restarted is not None:
             (restarted,) = self._send(rows, np.bool_, (a.restarted, False))
             lags.copy_(torch.where(restarted, y, lags))
@@ -259,7 +259,7 @@ class Memory:
         kept = np.flatnonzero(a.left < self.ring_length)  # later steps take the places of earlier ones
         place_P, kept_P = (
             torch.from_numpy(column).to(self.device)
-            for column in (a.slots[kept] * self.ring_length + modulo(a.step[kept], self.ring_length), kept)
+            for column in (modulo(a.step[kept], self.ring_length) * self.rings.stride + a.slots[kept], kept)
         )
         self.rings.put_rows("features", place_P, x16.index_select(1, kept_P).t().contiguous())
         self.rings.put_rows("level", place_P, torch.stack([y, scale], 1)[kept_P])
@@ -273,12 +273,12 @@ class Memory:
             season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
 
     def _arrived(
-        self, a: Arrival, place_R: Tensor, first_R: Tensor, y: Tensor
+        self, a: Arrival, place_R: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
         """(departures, scales at issue, targets or not, places in the rings) of the steps that are asked for;
         all targets?"""
-        past = place_R - self._ages
-        past.add_(past < first_R, alpha=self.ring_length)
+        past = torch.sub(place_R, self._ages, alpha=self.rings.stride)
+        past.add_(past < 0, alpha=self.rings.stride * self.ring_length)
         last, scale = self.rings.take_rows("level", past.view(-1)).view(*past.shape, 2).unbind(-1)
         dep = (y - last).div_(scale)
         all_valid = a.all_seen and a.unbroken >= self.horizon
