@@ -293,10 +293,11 @@ class Bank:
         )
         filled = check_filled(self.slots, self.timetable, slots, times, filled)
         seen = ~mask
+        all_seen = bool(seen.all())
         results = []
         start = 0
         while start < slots.size:
-            stop = start + self.pace.find_tick(seen[start:])
+            stop = start + self.pace.find_tick(seen[start:], all_seen=all_seen)
             piece = slice(start, stop)
             some = slots if stop - start == slots.size else slots[piece]
             passed = None if filled is None else filled[piece]
@@ -306,12 +307,10 @@ class Bank:
                 advance = self._comparison.irregular.advance
                 self._to_compare.put(COMPARISON, advance, some, mask[piece], passed)
             results.append(self._piece(some, times[piece], values[piece], seen[piece]))
-            self.pace.count(seen[piece])
+            self.pace.count(stop - start if all_seen else int(np.count_nonzero(seen[piece])))
             if self.pace.is_due:
                 self._tick()
             start = stop
-        if not results:
-            raise ValueError("slots: expected at least one row, got none")
         return join(results)
 
     def _pass_over(self, slots: np.ndarray, filled: np.ndarray) -> None:
@@ -332,10 +331,11 @@ class Bank:
 
     def _piece(self, slots: np.ndarray, times: np.ndarray, values: np.ndarray, seen: np.ndarray) -> Result:
         """Readings between two ticks: the shared weights stand still."""
-        fresh = slots[self.timetable["step"][slots] < 0]
-        self.pace.live += fresh.size
-        if fresh.size and self.comparison:
-            self.comparison.add(fresh, self.timetable["cadence_ms"][fresh])
+        if self.pace.live < len(self.ids):  # some slot has had no reading
+            fresh = slots[self.timetable["step"][slots] < 0]
+            self.pace.live += fresh.size
+            if fresh.size and self.comparison:
+                self.comparison.add(fresh, self.timetable["cadence_ms"][fresh])
         num = slots.size
         rows = self._rows = self._find_rows(slots)
         wave = self.memory.observe(rows, times, values, seen)

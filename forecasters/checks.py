@@ -39,8 +39,10 @@ def check_readings(
             f"expected slots, times, values and mask of one length, got {rows.shape}, {times.shape}, "
             f"{taken.shape}, {masked.shape}"
         )
+    if not rows.size:
+        raise ValueError("slots: expected at least one row, got none")
     size = np.abs(taken)
-    if not size.max(initial=0.0) <= LARGEST_VALUE:  # as for NaN
+    if not size.max() <= LARGEST_VALUE:  # as for NaN
         usable = size <= LARGEST_VALUE
         bad = ~np.isfinite(taken) & ~masked
         if bad.any():

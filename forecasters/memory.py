@@ -19,7 +19,7 @@ from forecasters import scaling, season
 from forecasters.fields import Block, Field, Fields, fill_up
 from forecasters.rows import TILE, Rows
 from forecasters.steps import scored_steps
-from forecasters.timetable import Arrival, Place, Stretch, Timetable, modulo
+from forecasters.timetable import BIN, FAST, RATES, Arrival, Place, Stretch, Timetable, modulo
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -181,17 +181,18 @@ class Memory:
         values: finite where `seen`. Everything that the device needs goes there here, once a wave.
         """
         a = self.timetable.arrive(rows, time_ms, values, seen)
-        length, bins, at = self.ring_length, 3 * season.BINS, a.place
-        sent = self._send(
-            rows, np.int64, (modulo(a.step, length), 0), (at.at, 0), (at.at_profile + 2 * season.BINS, 0)
-        )
-        season_places = sent[1:] + rows.times(bins)
-        place_R = sent[0].mul_(self.rings.stride).add_(rows.index)
-        numbers = self._send(
-            rows, np.float32, (values - a.origin, 0), (at.season_steps, season.BINS), (a.spread_weight, 0),
-            (a.fast_rate, 0), (a.slow_rate, 0), (a.bin_share, 0), (a.profile_rate, 0),
-        )  # fmt: skip
-        y, season_steps, spread_weight = numbers[:3].unbind(0)
+        at, num = a.place, rows.num
+        sent = np.zeros((3, rows.padded), np.int64)
+        sent[0, :num], sent[1, :num] = modulo(a.step, self.ring_length), at.at
+        np.add(at.at_profile, 2 * season.BINS, out=sent[2, :num])
+        places = torch.from_numpy(sent).to(self.device, non_blocking=True)
+        season_places = places[1:] + rows.times(3 * season.BINS)
+        place_R = places[0].mul_(self.rings.stride).add_(rows.index)
+        block = np.zeros((2 + len(RATES), rows.padded), np.float32)
+        np.subtract(values, a.origin, out=block[0, :num], casting="same_kind")
+        block[1, :num], block[1, num:], block[2:, :num] = at.season_steps, season.BINS, a.rates
+        numbers = torch.from_numpy(block).to(self.device, non_blocking=True)
+        (y, season_steps, spread_weight), rates = numbers[:3].unbind(0), numbers[2:]
         (origin,) = self._send(rows, np.float64, (a.origin, 0))
         seen_R = None if a.all_seen else self._send(rows, np.bool_, (seen, False))[0]
 
@@ -205,13 +206,13 @@ class Memory:
             (restarted,) = self._send(rows, np.bool_, (a.restarted, False))
             lags.copy_(torch.where(restarted, y, lags))
         departure, unjudged = y - averages[1], None
-        if a.good.min() < scaling.UNJUDGED:
+        if a.least_good < scaling.UNJUDGED:
             (unjudged,) = self._send(rows, np.bool_, (a.good < scaling.UNJUDGED, True))
         scaling.update(b, departure, y - lags[0], spread_weight, unjudged)
         # the first value is the origin: it is 0, as are the averages that it meets
-        averages.addcmul_(numbers[3:5], y - averages)
+        averages.addcmul_(rates[FAST:BIN], y - averages)
         self._forget(rows.slots, a.forgotten)
-        season.observe(self.core, season_places, numbers[5:7], y, all_seen=a.all_seen)
+        season.observe(self.core, season_places, rates[BIN:], y, all_seen=a.all_seen)
         level = base.to(torch.float32)
         scale, naive_error = scaling.scales(b, level)
         x16, ago_HR, offset = self._features(rows, at, b.whole[NEAR], y, seen_R, scale, season_steps)
@@ -272,9 +273,7 @@ class Memory:
             gone = (slots[rows], bins)
             season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
 
-    def _arrived(
-        self, a: Arrival, place_R: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
+    def _arrived(self, a: Arrival, place_R: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
         """(departures, scales at issue, targets or not, places in the rings) of the steps that are asked for;
         all targets?"""
         past = torch.sub(place_R, self._ages, alpha=self.rings.stride)
@@ -316,7 +315,7 @@ class Memory:
             x[MASKED] = ~seen
         nearby = torch.sub(y, near, out=x[NEAR_FEATURES]).div_(scale)
         knows = at.knows_season
-        if not knows.any():
+        if knows is None:
             nearby.clamp_(-CLIP, CLIP)
             return (
                 x.to(torch.float16),
@@ -356,8 +355,8 @@ class Memory:
         )  # fmt: skip
         if empty is not None:
             (calendar.empty,) = self._send(rows, np.float32, (empty, 0))
-        short = (at.season_steps <= self.horizon) & at.knows_season
-        if not short.any():
+        short = at.season_steps <= self.horizon
+        if not (short.any() and (short & at.knows_season).any()):
             return season.look_ahead(self.core, calendar, self._leads, y), self._far_at
         wanted = [torch.zeros_like(y)[None], leads(self.horizon, season_steps)]
         if self.needs_ago:  # beyond a season: the same season again

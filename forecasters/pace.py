@@ -39,15 +39,15 @@ class Pace:
     def is_due(self) -> bool:
         return self.readings_to_tick <= 0
 
-    def find_tick(self, seen: Bools) -> int:
+    def find_tick(self, seen: Bools, *, all_seen: bool) -> int:
         """How many of these rows come before the next tick, the one that completes it among them."""
-        if seen.all():
+        if all_seen:
             return min(self.readings_to_tick, seen.size)
         return min(int(np.searchsorted(np.cumsum(seen), self.readings_to_tick)) + 1, seen.size)
 
-    def count(self, seen: Bools) -> None:
-        """Rows that were taken."""
-        self._since_tick += int(np.count_nonzero(seen))
+    def count(self, readings: int) -> None:
+        """So many with a value were taken."""
+        self._since_tick += readings
 
     def tick(self, last_ms: Ints) -> None:
         """It has come; last_ms: of each series, the time of its last reading."""

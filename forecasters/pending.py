@@ -8,6 +8,7 @@ none was made, NaN takes its place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,9 +23,13 @@ Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
 
 FINITE = 60_000.0
+LONGEST_PERIOD = 4_096
 
 
 class Pending:
+    _at_QP: Ints | None = None
+    """Places by step, in the period after which they repeat; None where that is a long one."""
+
     def __init__(self, tracked: int, bounded: int, scored: tuple[int, ...], device: torch.device) -> None:
         """tracked: forecasts kept; bounded: how many of them (the first) have an interval."""
         self.device = device
@@ -32,21 +37,27 @@ class Pending:
         self._steps = scored
         self.starts = np.cumsum(scored) - scored
         self._total = total = sum(scored)
+        period = math.lcm(*scored)  # after so many steps all rings are where they were
+        self._at_QP = self._find(np.arange(period)) if period <= LONGEST_PERIOD else None
         self.tracked = tracked
         # means of what is tracked, then half-widths
         self.fields = Fields({"said": Field((total, tracked + bounded), torch.float16)}, device)
 
     def places(self, rows: Rows, step: Ints) -> Tensor:
         """Where `[Q · R]` in the flattened rings the forecasts due at `step` lie, and those made now will."""
-        block = np.empty((self._num_scored, rows.padded), np.int64)
-        block[:, rows.num :] = 0
-        self._find(step, block[:, : rows.num])
+        block = np.zeros((self._num_scored, rows.padded), np.int64)
+        block[:, : rows.num] = self._find(step)
         return (torch.from_numpy(block).to(self.device, non_blocking=True) + rows.times(self._total)).view(-1)
 
-    def _find(self, steps: Ints, out_QN: Ints) -> None:
-        """The places of these steps in the rings of a slot."""
-        for row, start, length in zip(out_QN, self.starts.tolist(), self._steps, strict=True):
+    def _find(self, steps: Ints) -> Ints:
+        """The places `[Q, N]` of these steps in the rings of a slot."""
+        if self._at_QP is not None:
+            known: Ints = self._at_QP.take(modulo(steps, self._at_QP.shape[1]), axis=1)
+            return known
+        found = np.empty((self._num_scored, steps.size), np.int64)
+        for row, start, length in zip(found, self.starts.tolist(), self._steps, strict=True):
             np.add(modulo(steps, length), start, out=row)
+        return found
 
     def due(self, places: Tensor, *, all_made: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """(means `[E, Q, R]`, half-widths `[E', Q, R]`, whether there are `[Q, R]`) of the forecasts whose
@@ -63,9 +74,7 @@ class Pending:
 
     def pass_over(self, slots: Ints, steps: Ints) -> None:
         """No forecast is made at these steps of these slots."""
-        at_QN = np.empty((self._num_scored, slots.size), np.int64)
-        self._find(steps, at_QN)
-        at_QN += slots * self._total
+        at_QN = self._find(steps) + slots * self._total
         places = torch.from_numpy(at_QN.ravel()).to(self.device)
         self._ring()[:, : self.tracked].index_fill_(0, places, float("nan"))
 

@@ -28,6 +28,7 @@ class Rows:
 
     __slots__ = (
         "_index",
+        "_starts",
         "_times",
         "device",
         "host",
@@ -53,6 +54,7 @@ class Rows:
             slots if self.span is None else slice(self.span.start, self.span.start + self.num)
         )
         self._index: Tensor | None = None
+        self._starts: dict[int, Ints] = {}
         self._times: dict[int, Tensor] = {}
 
     def are(self, slots: Ints, num_slots: int, scratch: int) -> bool:
@@ -78,9 +80,15 @@ class Rows:
     def times(self, length: int) -> Tensor:
         """`[R]` int64 on the device: where each slot begins, if all have so many places one after another."""
         if length not in self._times:
-            first = self.fill(self.slots * length, self.scratch * length)
+            first = self.fill(self.starts(length), self.scratch * length)
             self._times[length] = torch.from_numpy(first).to(self.device)
         return self._times[length]
+
+    def starts(self, length: int) -> Ints:
+        """Likewise on the host, `[N]`."""
+        if length not in self._starts:
+            self._starts[length] = self.slots * length
+        return self._starts[length]
 
     def fill(self, column_N: npt.NDArray[np.generic], filling: float) -> npt.NDArray[np.generic]:
         """The column with `filling` at the padding."""

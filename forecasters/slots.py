@@ -88,7 +88,7 @@ class Slots:
         """Likewise, each at most once; the very array of the last wave where that was of the same slots, as
         most waves are of series that are read in step. Nobody changes it."""
         asked = np.asarray(slots)
-        if self._wave.size and self._wave.size == asked.size and np.array_equal(self._wave, asked):
+        if self._wave.shape == asked.shape and self._wave.size and bool((self._wave == asked).all()):
             return self._wave
         self._wave = NONE
         found = self.checked(slots)

@@ -50,9 +50,6 @@ DERIVED: Mapping[str, Any] = {
     "steps": np.float64,  # of the season, BINS where there is none
     "bins": np.int64,
     "width": np.float64,  # steps per bin
-    "fast": np.float64,
-    "slow": np.float64,  # rates of the two averages
-    "profile_rate": np.float64,
     "knows_ms": np.int64,  # from when on a season was seen
     "until_ms": np.int64,  # before it the cells are in the bin of the last one, whose places these are:
     "at": np.int64,
@@ -61,7 +58,11 @@ DERIVED: Mapping[str, Any] = {
 """Follow from the others; not saved."""
 
 
+SPREAD, FAST, SLOW, BIN, PROFILE = RATES = range(5)
+"""What a reading weighs in the scale, in the two averages, in its bin's mean and in the profile."""
+
 _NO_ROWS: Ints = np.zeros(0, np.int64)
+_NO_PHASE: Floats = np.zeros(0)
 
 
 def modulo(numbers: Ints, by: int) -> Ints:
@@ -83,7 +84,9 @@ class Place:
 
     season_steps: BINS where there is no season; width: steps per bin; now: bin of the cell, counted from the
     anchor; at, at_profile: its places in the ring of two seasons and in the profile; phase: place of the cell
-    relative to bin `now`, in bins, from the bin's mean time; it may be 0 where no row knows its season.
+    relative to bin `now`, in bins, from the bin's mean time; it may be left out where no row knows its season;
+    knows_season: None where no row does.
+    Some of the columns are the timetable's own, and hold until the next wave.
     """
 
     season_steps: Floats
@@ -93,7 +96,7 @@ class Place:
     at: Ints
     at_profile: Ints
     phase: Floats
-    knows_season: Bools
+    knows_season: Bools | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +104,9 @@ class Arrival:
     """One reading of each of N series, as far as time alone tells. Columns are `[N]`.
 
     since: steps since the series (re)started; unbroken: for how many steps forecasts were made of all of
-    these series, without a gap or a restart; good: readings with a value before this one; origin: the first
-    value; forgotten: (rows, bins of the ring) that were jumped over. The last five are the weights of this
-    reading in the scale, in the two averages, in its bin's mean and in the profile; 0 where nothing was seen.
+    these series, without a gap or a restart; good: readings with a value before this one, least_good: the
+    fewest; origin: the first value; forgotten: (rows, bins of the ring) that were jumped over. rates `[5, N]`:
+    of this reading, in the order of `RATES`; 0 where nothing was seen.
     """
 
     rows: Rows
@@ -114,14 +117,11 @@ class Arrival:
     seen: Bools
     all_seen: bool
     good: Ints
+    least_good: int
     origin: Floats
     place: Place
     forgotten: tuple[Ints, Ints]
-    spread_weight: Floats
-    fast_rate: Floats
-    slow_rate: Floats
-    bin_share: Floats
-    profile_rate: Floats
+    rates: Floats
 
     @property
     def slots(self) -> Ints:
@@ -155,8 +155,10 @@ class Timetable:
         self.data: dict[str, npt.NDArray[Any]] = {n: np.zeros(0, kind) for n, (kind, _) in COLUMNS.items()}
         self.derived: dict[str, npt.NDArray[Any]] = {n: np.zeros(0, kind) for n, kind in DERIVED.items()}
         self.profile_count = np.zeros((0, BINS), np.int32)
+        self._least_rates = np.zeros((len(RATES), 0))  # likewise derived
         # the last step that was passed over without a forecast; not saved: after a load the newest
         self.passed = np.zeros(0, np.int64)
+        self._has_passed = False  # any of them
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self.data[name]
@@ -168,6 +170,7 @@ class Timetable:
             self.data[name] = grown
         for name, kind in DERIVED.items():
             self.derived[name] = np.zeros(capacity, kind)
+        self._least_rates = np.zeros((len(RATES), capacity))
         counts = np.zeros((capacity, BINS), np.int32)
         counts[: self.capacity] = self.profile_count
         self.profile_count = counts
@@ -203,6 +206,7 @@ class Timetable:
         d["step"][slots] += counts
         d["last_time_ms"][slots] += counts * d["cadence_ms"][slots]
         self.passed[slots] = d["step"][slots]
+        self._has_passed = True
         self.derived["until_ms"][slots] = NEVER
         left = counts[row] - nth
         last = np.flatnonzero(left == 0)
@@ -219,12 +223,14 @@ class Timetable:
         bins = np.minimum(np.rint(steps), BINS)
         columns = {
             "has_season": has_season, "steps": steps, "bins": bins, "width": steps / bins,
-            "fast": 1.0 / np.maximum(FAST_SEASONS * steps, 1.0), "slow": 1.0 / (SLOW_SEASONS * steps),
-            "profile_rate": PROFILE_RATE * bins / steps, "until_ms": np.full(steps.size, NEVER),
-            "knows_ms": self._find_known(slots, steps, has_season),
+            "until_ms": np.full(steps.size, NEVER), "knows_ms": self._find_known(slots, steps, has_season),
         }  # fmt: skip
         for name, column in columns.items():
             self.derived[name][slots] = column
+        least = self._least_rates
+        least[SPREAD, slots] = least[SLOW, slots] = 1.0 / (SLOW_SEASONS * steps)
+        least[FAST, slots] = 1.0 / np.maximum(FAST_SEASONS * steps, 1.0)
+        least[PROFILE, slots] = PROFILE_RATE * bins / steps
 
     def _find_known(self, slots: Ints | slice, steps: Floats, has_season: Bools) -> Ints:
         """When the first cell of the second season begins."""
@@ -240,40 +246,45 @@ class Timetable:
         step = d["step"][here] + 1
         d["step"][here] = step
         d["last_time_ms"][here] = time_ms
-        if not step.all():
-            fresh = rows.slots[step == 0]
-            d["anchor_ms"][fresh] = time_ms[step == 0]
+        since = step - d["restart"][here]
+        earliest, restarted = int(since.min()), None
+        if earliest <= 0:
+            is_fresh = step == 0
+            fresh = rows.slots[is_fresh]
+            d["anchor_ms"][fresh] = time_ms[is_fresh]
             self._derive(fresh)
+            restarted = (since == 0) & (step > SETTLED)
         good = d["good"][here].astype(np.int64)
-        if not good.all():
+        least_good = int(good.min())
+        if not least_good:
             first = seen & (good == 0)
             d["origin"][rows.slots[first]] = values[first]
         d["good"][here] += seen
-        since = step - d["restart"][here]
-        earliest = int(since.min())
-        restarted = (since == 0) & (step > SETTLED) if earliest <= 0 else None
 
         place, forgotten = self._enter(rows, time_ms)
         count = d["bin_count"][here] + seen
         d["bin_count"][here] = count
-        counts, at = self.profile_count.reshape(-1), rows.slots * BINS + place.at_profile
+        counts, at = self.profile_count.reshape(-1), rows.starts(BINS) + place.at_profile
         learnt = counts[at]
         counts[at] = learnt + seen
-        least = 1.0 / (good + 1)
-        slow = own["slow"][here]
-        weights = {
-            "spread_weight": np.maximum(slow, 1.0 / np.maximum(good, 1)),
-            "fast_rate": np.maximum(own["fast"][here], least),
-            "slow_rate": np.maximum(slow, least),
-            "bin_share": 1.0 / np.maximum(count, 1),
-            "profile_rate": np.maximum(1.0 / (learnt + 1.0), own["profile_rate"][here]),
-        }
+        # one in so many, until the least rate is reached
+        rates = np.empty((len(RATES), step.size))
+        np.maximum(good, 1, out=rates[SPREAD])
+        np.add(good, 1, out=rates[FAST])
+        rates[SLOW] = rates[FAST]
+        np.maximum(count, 1, out=rates[BIN])
+        np.add(learnt, 1, out=rates[PROFILE])
+        np.reciprocal(rates, out=rates)
+        np.maximum(rates, self._least_rates[:, here], out=rates)
         if not all_seen:
-            weights = {name: seen * weight for name, weight in weights.items()}
+            rates *= seen
+        unbroken = earliest
+        if self._has_passed:
+            unbroken = min(unbroken, int((step - self.passed[here]).min()) - 1)
         return Arrival(
-            rows=rows, step=step, since=since, restarted=restarted,
-            unbroken=min(earliest, int((step - self.passed[here]).min()) - 1), seen=seen, all_seen=all_seen,
-            good=good, origin=d["origin"][here].copy(), place=place, forgotten=forgotten, **weights,
+            rows=rows, step=step, since=since, restarted=restarted, unbroken=unbroken, seen=seen,
+            all_seen=all_seen, good=good, least_good=least_good, origin=d["origin"][here], place=place,
+            forgotten=forgotten, rates=rates,
         )  # fmt: skip
 
     def _enter(self, rows: Rows, time_ms: Ints) -> tuple[Place, tuple[Ints, Ints]]:
@@ -289,15 +300,12 @@ class Timetable:
                 cells = np.floor((place.now + 1) * place.width).astype(np.int64) - 1
                 own["until_ms"][here] = d["anchor_ms"][here] - cadence // 2 + cells * cadence
             return place, forgotten
-        now, knows = d["bin"][here].copy(), time_ms >= own["knows_ms"][here]
-        is_asked = bool(knows.any())
-        phase = (
-            self._find_phase(here, self._find_cell(here, time_ms), now) if is_asked else np.zeros(now.size)
-        )
+        now, knows = d["bin"][here], time_ms >= own["knows_ms"][here]
+        is_asked = knows.any()
+        phase = self._find_phase(here, self._find_cell(here, time_ms), now) if is_asked else _NO_PHASE
         place = Place(
             season_steps=own["steps"][here], bins=own["bins"][here], width=own["width"][here], now=now,
-            at=own["at"][here].copy(), at_profile=own["at_profile"][here].copy(), phase=phase,
-            knows_season=knows,
+            at=own["at"][here], at_profile=own["at_profile"][here], phase=phase, knows_season=knows if is_asked else None,
         )  # fmt: skip
         return place, (_NO_ROWS, _NO_ROWS)
 
@@ -324,7 +332,7 @@ class Timetable:
         return Place(
             season_steps=steps, bins=bins, width=width, now=now.astype(np.int64), at_profile=at_profile,
             at=at_profile + odd * bins, phase=self._find_phase(here, cell, now),
-            knows_season=time_ms >= own["knows_ms"][here],
+            knows_season=knows if (knows := time_ms >= own["knows_ms"][here]).any() else None,
         )  # fmt: skip
 
     def _move(self, slots: Ints, now: Ints, ring: Ints) -> tuple[Ints, Ints]:
@@ -343,7 +351,7 @@ class Timetable:
 
     def bytes_per_series(self) -> int:
         kinds = [*(kind for kind, _ in COLUMNS.values()), *DERIVED.values(), self.passed.dtype]
-        return int(sum(np.dtype(kind).itemsize for kind in kinds)) + 4 * BINS
+        return int(sum(np.dtype(kind).itemsize for kind in kinds)) + 4 * BINS + 8 * len(RATES)
 
     def save(self, prefix: str, num_slots: int) -> Iterator[tuple[str, torch.Tensor]]:
         for name, column in (*self.data.items(), ("profile_count", self.profile_count)):
@@ -360,4 +368,5 @@ class Timetable:
                 )
             column[:num_slots] = saved
         self.passed[:num_slots] = self.data["step"][:num_slots]
+        self._has_passed = True
         self._derive(slice(None))

@@ -22,7 +22,7 @@ from forecasters.pending import Pending
 from forecasters.recurrent import Recurrent
 from forecasters.rows import Rows
 from forecasters.steps import interpolation, scored_steps
-from forecasters.timetable import SETTLED, Timetable
+from forecasters.timetable import BIN, SETTLED, Timetable
 
 CPU = torch.device("cpu")
 ROW = Rows(np.zeros(1, np.int64), 1, 1, CPU)
@@ -157,9 +157,9 @@ class OneSeason:
         rows, bins = (torch.from_numpy(c) for c in a.forgotten)
         season.forget(self.fields, rows, bins)
         at = a.place
-        self.knows = bool(at.knows_season[0])
+        self.knows = at.knows_season is not None
         places = torch.tensor(np.stack([at.at, 2 * season.BINS + at.at_profile]))
-        weights = torch.tensor(np.stack([a.bin_share, a.profile_rate]), dtype=torch.float32)
+        weights = torch.tensor(a.rates[BIN:], dtype=torch.float32)
         new = torch.tensor([value], dtype=torch.float32)
         season.observe(self.fields, places, weights, new, all_seen=a.all_seen)
         phase, width, bins, at_profile, recent = (
