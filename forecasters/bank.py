@@ -28,7 +28,7 @@ from forecasters.columns import Columns
 from forecasters.comparison import Comparison, pairs_of_interest
 from forecasters.costs import Work
 from forecasters.episodes import Standing
-from forecasters.fields import Fields
+from forecasters.fields import Fields, Places
 from forecasters.intervals import Intervals
 from forecasters.journal import Journal
 from forecasters.memory import Memory, Wave
@@ -339,7 +339,7 @@ class Bank:
         num = slots.size
         rows = self._rows = self._find_rows(slots)
         wave = self.memory.observe(rows, times, values, seen)
-        places = self.pending.places(rows, wave.arrival.step)
+        places = self.pending.places(rows, wave.arrival.step, in_step=wave.arrival.in_step)
         error, missed, valid, due_half = self._score(wave, places)
         alarms = self._judge(wave, times, values, error, due_half, valid)
         for name, model in self.models.items():
@@ -401,7 +401,7 @@ class Bank:
             self._to_judge.work_off()
         return torch.from_numpy(champion.places(slots)).to(self.device)
 
-    def _score(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _score(self, wave: Wave, places: Places) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compare with what was said, and let everything learn from it that learns per series."""
         rows, dep, all_valid = wave.rows, wave.dep_QR, wave.all_valid
         said, half, made = self.pending.due(places, all_made=all_valid)
@@ -467,7 +467,7 @@ class Bank:
         stands.logical_and_(value >= wave.lowest - spread)  # False for NaN
         return torch.where(stands, said_EHR, 0.0), stands
 
-    def _forecast_and_keep(self, wave: Wave, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _forecast_and_keep(self, wave: Wave, places: Places) -> tuple[Tensor, Tensor, Tensor]:
         published, raw, replaced = self.forecast(wave)
         half = self.intervals.half_width(wave.rows)
         self.pending.put(places, [self._at_scored(published), *raw, half])

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from forecasters.rows import TILE, Rows
@@ -71,6 +73,19 @@ class Block:
         return self.columns[name]
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """K rows of the ring of each of R series.
+
+    `index` [K, R] picks each, see `Fields.stride`. Where all stand at the same rows of their rings, and lie
+    side by side, as series do that are read in step, `pieces` has those rows [K] and the span of the series
+    instead: a ring is then read and written in K large pieces. What a series gets is the same either way.
+    """
+
+    index: Tensor | None = None
+    pieces: tuple[list[int], slice] | None = None
+
+
 @dataclass(slots=True)
 class Fields:
     """Growable tensors by name. The rows from S on belong to no series: padding reads and writes them.
@@ -88,6 +103,7 @@ class Fields:
     _packed: tuple[str, ...] = ()
     _last: tuple[slice, Block] | None = None  # views of the slab, made once for waves that repeat
     _seen_as_words: dict[str, Tensor] = field(default_factory=dict)
+    _spans: dict[str, tuple[slice, Tensor]] = field(default_factory=dict)  # likewise of rings
 
     def __post_init__(self) -> None:
         self._packed = tuple(name for name, f in self.spec.items() if f.packed)
@@ -131,6 +147,7 @@ class Fields:
                 grown[: self.capacity] = self.data[name][: self.capacity]
                 self.data[name] = grown
         self._seen_as_words.clear()
+        self._spans.clear()
         self.capacity = capacity
 
     def reset(self, rows: Tensor) -> None:
@@ -181,6 +198,49 @@ class Fields:
         """Write such rows `[R, room]`, whole in memory."""
         words = self._words(name)
         words.index_copy_(0, places, rows.view(-1).view(torch.int64).view(-1, words.shape[1]))
+
+    def places(self, rows: Rows, positions_KN: npt.NDArray[np.int64], *, in_step: bool) -> Places:
+        """These rows of the rings of the series; in_step: they are the same for all of them, and `rows` has
+        a span."""
+        if in_step:
+            assert rows.span is not None
+            return Places(pieces=(positions_KN[:, 0].tolist(), rows.span))
+        block = np.zeros((len(positions_KN), rows.padded), np.int64)
+        block[:, : rows.num] = positions_KN
+        index = torch.from_numpy(block).to(self.device, non_blocking=True)
+        return Places(index.mul_(self.stride).add_(rows.index))
+
+    def take_ring(self, name: str, at: Places) -> Tensor:
+        """Rows of a `ring`, filled up: `[K, R, room]`, a copy."""
+        if at.pieces:
+            positions, span = at.pieces
+            return self._span(name, span).index_select(
+                0, torch.tensor(positions).to(self.device, non_blocking=True)
+            )
+        assert at.index is not None
+        return self.take_rows(name, at.index.view(-1)).view(*at.index.shape, -1)
+
+    def put_ring(self, name: str, at: Places, rows: Tensor) -> None:
+        """Write such rows `[K, R, N]`, filled up or not."""
+        width = rows.shape[-1]
+        if at.pieces:
+            positions, span = at.pieces
+            ring = self._span(name, span)[..., :width]
+            for piece, position in zip(rows, positions, strict=True):
+                ring[position].copy_(piece)
+            return
+        assert at.index is not None
+        if width == self.spec[name].room[-1]:
+            self.put_rows(name, at.index.view(-1), rows.contiguous())
+        else:
+            self.rows(name)[:, :width].index_copy_(0, at.index.view(-1), rows.flatten(0, 1))
+
+    def _span(self, name: str, span: slice) -> Tensor:
+        """`[L, R, room]`, the rings of these series by row."""
+        found = self._spans.get(name)
+        if found is None or found[0] != span:
+            found = self._spans[name] = span, self.data[name].transpose(0, 1)[:, span]
+        return found[1]
 
     def _words(self, name: str) -> Tensor:
         """`[L · P, words]`, of the data as it lies there."""

@@ -51,17 +51,19 @@ class Linear(Forecaster):
         """Learn from the targets that arrived, then prepare the gain of this origin."""
         path = wave.path
         assert path is not None
-        dep_RH, valid_RH, places_RH = (t.t().contiguous() for t in (path.dep, path.valid, path.places))
+        dep_RH = path.dep.t().contiguous()
         w_RHF = self.fields.read("weights", wave.rows)
-        rings = self.memory.rings.rows("features"), self.fields.rows("gains")
-        # of some columns first, so that all that follows runs over whole memory
+        # of the columns that are used first, so that all that follows runs over whole memory
         x_RHF, k_RHF = (
-            ring.index_select(0, places_RH.view(-1)).view(w_RHF.shape).float()
-            for ring in (rings[0][:, LINEAR_FEATURES], rings[1][:, :NUM])
+            ring[..., columns].transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+            for ring, columns in (
+                (self.memory.rings.take_ring("features", path.places), LINEAR_FEATURES),
+                (self.fields.take_ring("gains", path.places), slice(NUM)),
+            )
         )
         error = dep_RH.clamp_(-CLIP, CLIP) - (w_RHF * x_RHF).sum(2)
         if not wave.all_valid:
-            error = torch.where(valid_RH, error, 0.0)
+            error = torch.where(path.valid.t(), error, 0.0)
         self.fields.write("weights", wave.rows, w_RHF.addcmul_(k_RHF, error[:, :, None]))
         self._gain(wave)
 
@@ -86,7 +88,7 @@ class Linear(Forecaster):
             (k * s)[:, :, None], (u * s)[:, None, :], alpha=-1.0
         )
         self.fields.write("covariance", wave.rows, p)
-        self.fields.rows("gains")[:, :NUM].index_copy_(0, wave.place_R, k.to(torch.float16))
+        self.fields.put_ring("gains", wave.place, k.to(torch.float16)[None])
 
     def forecast(self, wave: Wave) -> Tensor:
         x = wave.x_FR[LINEAR_FEATURES].t().contiguous()

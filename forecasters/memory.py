@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from forecasters import scaling, season
-from forecasters.fields import Block, Field, Fields, fill_up
+from forecasters.fields import Block, Field, Fields, Places, fill_up
 from forecasters.rows import TILE, Rows
 from forecasters.steps import scored_steps
 from forecasters.timetable import BIN, FAST, RATES, Arrival, Place, Stretch, Timetable, modulo
@@ -60,7 +60,7 @@ class Wave:
     dep_QR: what happened, in units of the scale at issue: (value - last at issue) / scale at issue for the
     forecasts made a scored step ago; scale_QR: that scale; valid_QR says where that is a target, all_valid
     whether everywhere, and of a forecast that was made. path: the same for every step, where some forecaster
-    asks for it. place_R: of this reading in the rings. x_FR: features after this reading, filled up with 0 as
+    asks for it. place: of this reading in the rings. x_FR: features after this reading, filled up with 0 as
     in their ring. season_offset: value less that of a season ago, in units of scale; ago_HR: what the season
     before did next, where some forecaster asks for it. departure: value less the slow average before it, in
     units of the series, as `base`. nearest_MR: the features `NEAREST`, and those one step ago. states: what a
@@ -75,7 +75,7 @@ class Wave:
     valid_QR: Tensor
     all_valid: bool
     path: Path | None
-    place_R: Tensor
+    place: Places
     x_FR: Tensor
     base: Tensor  # float64, the last value itself
     last: Tensor
@@ -109,11 +109,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Departures of every step, whether they are targets, their places in the rings; all `[H, R]`."""
+    """Departures of every step, and whether they are targets `[H, R]`; the places of their origins."""
 
     dep: Tensor
     valid: Tensor
-    places: Tensor
+    places: Places
 
 
 class Memory:
@@ -182,12 +182,13 @@ class Memory:
         """
         a = self.timetable.arrive(rows, time_ms, values, seen)
         at, num = a.place, rows.num
-        sent = np.zeros((3, rows.padded), np.int64)
-        sent[0, :num], sent[1, :num] = modulo(a.step, self.ring_length), at.at
-        np.add(at.at_profile, 2 * season.BINS, out=sent[2, :num])
-        places = torch.from_numpy(sent).to(self.device, non_blocking=True)
-        season_places = places[1:] + rows.times(3 * season.BINS)
-        place_R = places[0].mul_(self.rings.stride).add_(rows.index)
+        sent = np.zeros((2, rows.padded), np.int64)
+        sent[0, :num] = at.at
+        np.add(at.at_profile, 2 * season.BINS, out=sent[1, :num])
+        season_places = torch.from_numpy(sent).to(self.device, non_blocking=True)
+        season_places = season_places.add_(rows.times(3 * season.BINS))
+        step_1N = a.step[None, :1] if a.in_step else a.step[None]
+        place = self.rings.places(rows, modulo(step_1N, self.ring_length), in_step=a.in_step)
         block = np.zeros((2 + len(RATES), rows.padded), np.float32)
         np.subtract(values, a.origin, out=block[0, :num], casting="same_kind")
         block[1, :num], block[1, num:], block[2:, :num] = at.season_steps, season.BINS, a.rates
@@ -201,7 +202,7 @@ class Memory:
         if seen_R is not None:
             y = torch.where(seen_R, y, lags[0])
         base = origin + y
-        dep, past_scale, valid, past, all_valid = self._arrived(a, place_R, y)
+        dep, past_scale, valid, past, all_valid = self._arrived(a, place, y)
         if a.restarted is not None:
             (restarted,) = self._send(rows, np.bool_, (a.restarted, False))
             lags.copy_(torch.where(restarted, y, lags))
@@ -223,15 +224,15 @@ class Memory:
         before, nearest = b["nearest"].clone(), x_FR.index_select(0, self._nearest)
         b["nearest"].copy_(nearest)
         self.core.put(rows, b)
-        self.rings.put_rows("features", place_R, x16.t().contiguous())
-        self.rings.put_rows("level", place_R, torch.stack([y, scale], 1))
+        self.rings.put_ring("features", place, x16.t()[None])
+        self.rings.put_ring("level", place, torch.stack([y, scale], 1)[None])
         scored = self._scored_at
         return Wave(
             rows=rows, arrival=a, seen=seen_R, all_valid=all_valid,
             dep_QR=dep if scored is None else dep.index_select(0, scored),
             scale_QR=past_scale if scored is None else past_scale.index_select(0, scored),
             valid_QR=valid if scored is None else valid.index_select(0, scored),
-            path=Path(dep, valid, past) if self.needs_path else None, place_R=place_R,
+            path=Path(dep, valid, past) if self.needs_path else None, place=place,
             x_FR=x_FR, nearest_MR=nearest, nearest_before_MR=before, base=base, last=y, scale=scale,
             naive_error=naive_error, lowest=b["lowest"], highest=b["highest"],
             season_steps=season_steps, season_offset=offset, ago_HR=ago_HR,
@@ -273,16 +274,20 @@ class Memory:
             gone = (slots[rows], bins)
             season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
 
-    def _arrived(self, a: Arrival, place_R: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, bool]:
+    def _arrived(self, a: Arrival, place: Places, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Places, bool]:
         """(departures, scales at issue, targets or not, places in the rings) of the steps that are asked for;
         all targets?"""
-        past = torch.sub(place_R, self._ages, alpha=self.rings.stride)
-        past.add_(past < 0, alpha=self.rings.stride * self.ring_length)
-        last, scale = self.rings.take_rows("level", past.view(-1)).view(*past.shape, 2).unbind(-1)
+        if place.index is None:
+            steps_K1 = (a.step[0] - self._steps)[:, None]
+            past = self.rings.places(a.rows, steps_K1 % self.ring_length, in_step=True)
+        else:
+            index = torch.sub(place.index, self._ages, alpha=self.rings.stride)
+            past = Places(index.add_(index < 0, alpha=self.rings.stride * self.ring_length))
+        last, scale = self.rings.take_ring("level", past).unbind(-1)
         dep = (y - last).div_(scale)
         all_valid = a.all_seen and a.unbroken >= self.horizon
         if all_valid:
-            return dep, scale, self._true.expand(past.shape), past, True
+            return dep, scale, self._true.expand(dep.shape), past, True
         judged = (a.since >= self._steps[:, None]) & a.seen
         valid = self._send(a.rows, np.bool_, *((row, False) for row in judged))
         return torch.where(valid, dep, 0.0), scale, valid, past, False
@@ -356,7 +361,7 @@ class Memory:
         if empty is not None:
             (calendar.empty,) = self._send(rows, np.float32, (empty, 0))
         short = at.season_steps <= self.horizon
-        if not (short.any() and (short & at.knows_season).any()):
+        if at.knows_season is None or not (short & at.knows_season).any():
             return season.look_ahead(self.core, calendar, self._leads, y), self._far_at
         wanted = [torch.zeros_like(y)[None], leads(self.horizon, season_steps)]
         if self.needs_ago:  # beyond a season: the same season again

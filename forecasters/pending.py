@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forecasters.fields import Field, Fields
+from forecasters.fields import Field, Fields, Places
 from forecasters.rows import Rows
 from forecasters.timetable import modulo
 
@@ -36,18 +36,16 @@ class Pending:
         self._num_scored = len(scored)
         self._steps = scored
         self.starts = np.cumsum(scored) - scored
-        self._total = total = sum(scored)
+        total, self._kept = sum(scored), tracked + bounded
         period = math.lcm(*scored)  # after so many steps all rings are where they were
         self._at_QP = self._find(np.arange(period)) if period <= LONGEST_PERIOD else None
         self.tracked = tracked
         # means of what is tracked, then half-widths
-        self.fields = Fields({"said": Field((total, tracked + bounded), torch.float16)}, device)
+        self.fields = Fields({"said": Field((total, tracked + bounded), torch.float16, ring=True)}, device)
 
-    def places(self, rows: Rows, step: Ints) -> Tensor:
-        """Where `[Q · R]` in the flattened rings the forecasts due at `step` lie, and those made now will."""
-        block = np.zeros((self._num_scored, rows.padded), np.int64)
-        block[:, : rows.num] = self._find(step)
-        return (torch.from_numpy(block).to(self.device, non_blocking=True) + rows.times(self._total)).view(-1)
+    def places(self, rows: Rows, step: Ints, *, in_step: bool) -> Places:
+        """Where the forecasts due at `step` lie in the rings, and those made now will; as `Fields.places`."""
+        return self.fields.places(rows, self._find(step[:1] if in_step else step), in_step=in_step)
 
     def _find(self, steps: Ints) -> Ints:
         """The places `[Q, N]` of these steps in the rings of a slot."""
@@ -59,14 +57,12 @@ class Pending:
             np.add(modulo(steps, length), start, out=row)
         return found
 
-    def due(self, places: Tensor, *, all_made: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    def due(self, places: Places, *, all_made: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """(means `[E, Q, R]`, half-widths `[E', Q, R]`, whether there are `[Q, R]`) of the forecasts whose
         target is that step; a mean is 0 where there is none. all_made: there are, and None says so."""
-        read = self._ring().index_select(0, places).t()
+        read = self.fields.take_ring("said", places).permute(2, 0, 1)[: self._kept]
         said = read.to(torch.float32, memory_format=torch.contiguous_format)
-        mean, half = said.view(-1, self._num_scored, said.shape[1] // self._num_scored).tensor_split(
-            (self.tracked,)
-        )
+        mean, half = said.tensor_split((self.tracked,))
         if all_made:
             return mean, half, None
         made = ~torch.isnan(mean[0])
@@ -74,15 +70,12 @@ class Pending:
 
     def pass_over(self, slots: Ints, steps: Ints) -> None:
         """No forecast is made at these steps of these slots."""
-        at_QN = self._find(steps) + slots * self._total
+        at_QN = self._find(steps) * self.fields.stride + slots
         places = torch.from_numpy(at_QN.ravel()).to(self.device)
-        self._ring()[:, : self.tracked].index_fill_(0, places, float("nan"))
+        self.fields.rows("said")[:, : self.tracked].index_fill_(0, places, float("nan"))
 
-    def put(self, places: Tensor, said: Sequence[Tensor]) -> None:
+    def put(self, places: Places, said: Sequence[Tensor]) -> None:
         """Keep what was forecast after that step's reading: means, then half-widths, in parts `[…, Q, R]`;
         its targets are step + 1, step + 2 …"""
-        kept = torch.cat(list(said)).flatten(1).clamp_(-FINITE, FINITE).to(torch.float16)
-        self._ring().index_copy_(0, places, kept.t())
-
-    def _ring(self) -> Tensor:
-        return self.fields["said"].flatten(0, 1)
+        kept = torch.cat(list(said)).clamp_(-FINITE, FINITE).to(torch.float16)
+        self.fields.put_ring("said", places, kept.permute(1, 2, 0))

@@ -84,9 +84,8 @@ class Place:
 
     season_steps: BINS where there is no season; width: steps per bin; now: bin of the cell, counted from the
     anchor; at, at_profile: its places in the ring of two seasons and in the profile; phase: place of the cell
-    relative to bin `now`, in bins, from the bin's mean time; it may be left out where no row knows its season;
-    knows_season: None where no row does.
-    Some of the columns are the timetable's own, and hold until the next wave.
+    relative to bin `now`, in bins, from the bin's mean time; left out where no row knows its season, as is
+    then knows_season. Some of the columns are the timetable's own, and hold until the next wave.
     """
 
     season_steps: Floats
@@ -103,10 +102,11 @@ class Place:
 class Arrival:
     """One reading of each of N series, as far as time alone tells. Columns are `[N]`.
 
-    since: steps since the series (re)started; unbroken: for how many steps forecasts were made of all of
-    these series, without a gap or a restart; good: readings with a value before this one, least_good: the
-    fewest; origin: the first value; forgotten: (rows, bins of the ring) that were jumped over. rates `[5, N]`:
-    of this reading, in the order of `RATES`; 0 where nothing was seen.
+    since: steps since the series (re)started; in_step: all are at the same step, and lie side by side, see
+    `Rows.span`; unbroken: for how many steps forecasts were made of all of these series, without a gap or a
+    restart; good: readings with a value before this one, least_good: the fewest; origin: the first value;
+    forgotten: (rows, bins of the ring) that were jumped over. rates `[5, N]`: what this reading weighs, in
+    the order of `RATES`; 0 where nothing was seen.
     """
 
     rows: Rows
@@ -114,6 +114,7 @@ class Arrival:
     since: Ints
     unbroken: int
     restarted: Bools | None  # None where no row did
+    in_step: bool
     seen: Bools
     all_seen: bool
     good: Ints
@@ -241,7 +242,7 @@ class Timetable:
 
     def arrive(self, rows: Rows, time_ms: Ints, values: Floats, seen: Bools) -> Arrival:
         """Count one reading of each slot in; its time is later than the slot's last one."""
-        d, own, here = self.data, self.derived, rows.host
+        d, here = self.data, rows.host
         all_seen = bool(seen.all())
         step = d["step"][here] + 1
         d["step"][here] = step
@@ -281,10 +282,11 @@ class Timetable:
         unbroken = earliest
         if self._has_passed:
             unbroken = min(unbroken, int((step - self.passed[here]).min()) - 1)
+        in_step = rows.span is not None and bool((step == step[0]).all())
         return Arrival(
-            rows=rows, step=step, since=since, restarted=restarted, unbroken=unbroken, seen=seen,
-            all_seen=all_seen, good=good, least_good=least_good, origin=d["origin"][here], place=place,
-            forgotten=forgotten, rates=rates,
+            rows=rows, step=step, since=since, restarted=restarted, in_step=in_step, unbroken=unbroken,
+            seen=seen, all_seen=all_seen, good=good, least_good=least_good, origin=d["origin"][here],
+            place=place, forgotten=forgotten, rates=rates,
         )  # fmt: skip
 
     def _enter(self, rows: Rows, time_ms: Ints) -> tuple[Place, tuple[Ints, Ints]]:
@@ -300,12 +302,15 @@ class Timetable:
                 cells = np.floor((place.now + 1) * place.width).astype(np.int64) - 1
                 own["until_ms"][here] = d["anchor_ms"][here] - cadence // 2 + cells * cadence
             return place, forgotten
-        now, knows = d["bin"][here], time_ms >= own["knows_ms"][here]
-        is_asked = knows.any()
-        phase = self._find_phase(here, self._find_cell(here, time_ms), now) if is_asked else _NO_PHASE
+        now, phase = d["bin"][here], _NO_PHASE
+        knows = time_ms >= own["knows_ms"][here]
+        is_asked = bool(knows.any())
+        if is_asked:
+            phase = self._find_phase(here, self._find_cell(here, time_ms), now)
         place = Place(
             season_steps=own["steps"][here], bins=own["bins"][here], width=own["width"][here], now=now,
-            at=own["at"][here], at_profile=own["at_profile"][here], phase=phase, knows_season=knows if is_asked else None,
+            at=own["at"][here], at_profile=own["at_profile"][here], phase=phase,
+            knows_season=knows if is_asked else None,
         )  # fmt: skip
         return place, (_NO_ROWS, _NO_ROWS)
 

@@ -448,7 +448,7 @@ def test_pending_returns_each_forecast_at_its_target() -> None:
         if t % 11 == 5:  # a missing step: nothing is due, and nothing is said
             pending.pass_over(ROW.slots, now)
             continue
-        mean, half, made = pending.due(pending.places(ROW, now), all_made=False)
+        mean, half, made = pending.due(pending.places(ROW, now, in_step=False), all_made=False)
         assert made is not None
         for q, h in enumerate(scored):
             if t >= h:
@@ -460,7 +460,7 @@ def test_pending_returns_each_forecast_at_its_target() -> None:
             torch.randn(2, len(scored), ROW.padded, generator=generator),
             torch.rand(1, len(scored), ROW.padded, generator=generator),
         )
-        pending.put(pending.places(ROW, now), said[t])
+        pending.put(pending.places(ROW, now, in_step=False), said[t])
 
 
 @settings(deadline=None, max_examples=5)

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
+from pipeline.demo.show import LIVE
 
 ROOT = Path(__file__).resolve().parents[3]
 WAIT_S = 120.0  # an idle core takes 7 s to the first forecast; a busy machine takes many times that
