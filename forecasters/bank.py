@@ -38,7 +38,7 @@ from forecasters.pending import Pending
 from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
 from forecasters.registry import BLEND, BUILDERS, Context
-from forecasters.result import Result, by_row, join
+from forecasters.result import Result, join
 from forecasters.rows import Rows, padded
 from forecasters.signatures import describe
 from forecasters.slots import Slots
@@ -418,8 +418,8 @@ class Bank:
         if self.blend:
             experts = said.index_select(0, self._expert_at)
             self.blend.learn(rows, torch.cat([experts, said[num + nets :]]), dep, valid, all_valid=all_valid)
-            said, happened, counts = (by_row(column, rows.num) for column in (experts, dep, valid))
-            self.journal.enter(rows.slots, wave.arrival.step, said, happened, counts)
+            brought = (column[..., : rows.num] for column in (experts, dep, valid))
+            self.journal.enter(rows.slots, wave.arrival.step, *brought)
         return error, missed, valid, half
 
     def forecast(self, wave: Wave) -> tuple[Tensor, list[Tensor], Tensor]:
@@ -479,8 +479,7 @@ class Bank:
         """The one moment at which shared weights and shard-wide sums change."""
         if self.blend and self.journal:
             started = time.perf_counter()
-            _, _, said, happened, valid = self.journal.joined(self.slots.order)
-            self.blend.learn_stack(said, happened, valid)
+            self.blend.learn_stack(*self.journal.joined(self.slots.order))
             self.journal.clear()
             self._seconds[BLEND] += time.perf_counter() - started
         if self.nets:

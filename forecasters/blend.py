@@ -45,6 +45,7 @@ class Blend:
         self._interpolate = Interpolation(horizon, device)
         self.cross = torch.zeros(num_scored, num_experts, num_experts, dtype=torch.float64, device=device)
         self.target = torch.zeros(num_scored, num_experts, dtype=torch.float64, device=device)
+        self._ridge = STACK_RIDGE * torch.eye(num_experts, dtype=torch.float64, device=device)
         self.coefficients = torch.full((num_scored, num_experts), 1.0 / num_experts, device=device)
 
     def learn(
@@ -64,10 +65,10 @@ class Blend:
         losses.copy_(new if all_valid else torch.where(valid_QR, new, losses))
         self.fields.put(rows, b)
 
-    def learn_stack(self, said_NXQ: Tensor, dep_NQ: Tensor, valid_NQ: Tensor) -> None:
+    def learn_stack(self, said_XQN: Tensor, dep_QN: Tensor, valid_QN: Tensor) -> None:
         """At a tick: everything that arrived since the last one, in the order of series and time."""
-        m = (said_NXQ * valid_NQ[:, None, :]).to(torch.float64).permute(2, 1, 0)  # [Q, X, N]
-        d = (dep_NQ.clamp(-WINSOR, WINSOR) * valid_NQ).to(torch.float64).t()[:, :, None]
+        m = (said_XQN * valid_QN).transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
+        d = (dep_QN.clamp(-WINSOR, WINSOR) * valid_QN).to(torch.float64)[:, :, None]
         # one reading of every series is one step of forgetting
         self.cross.mul_(STACK_FORGETTING).add_(torch.bmm(m, m.transpose(1, 2)))
         self.target.mul_(STACK_FORGETTING).add_(torch.bmm(m, d).squeeze(2))
@@ -75,9 +76,8 @@ class Blend:
 
     def solve(self) -> None:
         """The stack's coefficients from its sums."""
-        ridge = STACK_RIDGE * torch.eye(self.num_experts, dtype=torch.float64, device=self.cross.device)
         right = (self.target + STACK_RIDGE / self.num_experts)[:, :, None]
-        solved = torch.linalg.solve_ex(self.cross + ridge, right)[0].squeeze(2).to(torch.float32)
+        solved = torch.linalg.solve_ex(self.cross + self._ridge, right)[0].squeeze(2).to(torch.float32)
         self.coefficients = torch.where(torch.isfinite(solved), solved, self.coefficients)
 
     def forecast(self, rows: Rows, experts_XHR: Tensor) -> tuple[Tensor, Tensor]:

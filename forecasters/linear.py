@@ -51,7 +51,7 @@ class Linear(Forecaster):
         """Learn from the targets that arrived, then prepare the gain of this origin."""
         path = wave.path
         assert path is not None
-        dep_RH = path.dep.t().contiguous()
+        dep_RH = path.dep.clamp(-CLIP, CLIP).t().contiguous()
         w_RHF = self.fields.read("weights", wave.rows)
         # of the columns that are used first, so that all that follows runs over whole memory
         x_RHF, k_RHF = (
@@ -61,7 +61,7 @@ class Linear(Forecaster):
                 (self.fields.take_ring("gains", path.places), slice(NUM)),
             )
         )
-        error = dep_RH.clamp_(-CLIP, CLIP) - (w_RHF * x_RHF).sum(2)
+        error = dep_RH - (w_RHF * x_RHF).sum(2)
         if not wave.all_valid:
             error = torch.where(path.valid.t(), error, 0.0)
         self.fields.write("weights", wave.rows, w_RHF.addcmul_(k_RHF, error[:, :, None]))
