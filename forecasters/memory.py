@@ -194,14 +194,17 @@ class Memory:
         block[1, :num], block[1, num:], block[2:, :num] = at.season_steps, season.BINS, a.rates
         numbers = torch.from_numpy(block).to(self.device, non_blocking=True)
         (y, season_steps, spread_weight), rates = numbers[:3].unbind(0), numbers[2:]
-        (origin,) = self._send(rows, np.float64, (a.origin, 0))
         seen_R = None if a.all_seen else self._send(rows, np.bool_, (seen, False))[0]
 
         b = self.core.take(rows)
         lags, averages = b["lags"], b["averages"]
-        if seen_R is not None:
+        if seen_R is None:
+            whole = np.zeros(rows.padded)
+            np.add(a.origin, block[0, :num], out=whole[:num])
+            base = torch.from_numpy(whole).to(self.device, non_blocking=True)
+        else:
             y = torch.where(seen_R, y, lags[0])
-        base = origin + y
+            base = self._send(rows, np.float64, (a.origin, 0))[0] + y
         dep, past_scale, valid, past, all_valid = self._arrived(a, place, y)
         if a.restarted is not None:
             (restarted,) = self._send(rows, np.bool_, (a.restarted, False))
