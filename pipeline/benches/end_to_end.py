@@ -33,10 +33,11 @@ from pipeline.demo.kafka_server import KafkaServer
 
 SERIES = 1_000
 PARTITIONS = 2
-ROUNDS = {"json": 600, "arrow": 1_200}
+ROUNDS = {"json": 900, "arrow": 1_200}
 BATCH = {"json": 1, "arrow": 1_000}
-WARM_UP = 0.2
-"""Share of the readings that is not timed: networks, cadences and caches come to life."""
+WARM_UP = 0.3
+"""Share of the readings that is not timed: networks, cadences and caches come to life, and the series are young
+(`forecasters.chunks.YOUNG`), so that more is learnt of them."""
 STACK = "kafka-python + json + one nn.LSTM per series + gauges"
 STACK_S = 10.0
 LIMIT_S = 600.0

@@ -17,6 +17,7 @@ import torch
 from forecasters import Bank, build
 from forecasters.anomaly import AlertOptions
 from forecasters.bank import ALERTS, COMPARISON
+from forecasters.chunks import YOUNG
 from pipeline.benches.rows import Row
 from pipeline.one_core import use_one_core
 
@@ -25,6 +26,8 @@ WINDOW = 32
 CADENCE_MS = 60_000
 DEFAULTS = ("naive", "seasonal_naive", "linear", "rnn", "lstm", "blend")
 SECONDS_PER_RUN = 1.0
+WARM_UP = YOUNG + 50
+"""Rounds of readings: by then no series is young, of which more is learnt."""
 GEMM_SIZE = 1024
 DRAWN = 1_000_000  # values at a time
 
@@ -92,7 +95,7 @@ def _waves(bank: Bank, num_series: int) -> Iterator[int]:
 
 
 class BankCase:
-    """A bank that is read to, warmed up until it has begun to learn."""
+    """A bank that is read to, warmed up until it learns as it will for good."""
 
     def __init__(
         self, names: tuple[str, ...], num_series: int, alerts: AlertOptions | None = None, **options: float
@@ -100,7 +103,7 @@ class BankCase:
         self.num_series, self.parts = num_series, (*names, COMPARISON, ALERTS)
         self.bank = build(names, seed=0, device="cpu", alerts=alerts, **options)  # type: ignore[arg-type]
         self._rounds = _waves(self.bank, num_series)
-        for _ in range(100 if num_series < 5000 else 50):
+        for _ in range(WARM_UP):
             next(self._rounds)
         self._spent, self._before = 0.0, self._seconds()
 

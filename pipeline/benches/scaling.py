@@ -49,7 +49,7 @@ LEAST_WARM_UP, WARM_ROUNDS = 40_000, 18
 """Readings before the clock, and of each series at least: by then all have chunks of 16 that are trained."""
 TIMED = 40_000
 WORKERS = (1, 2)
-WORKER_ROUNDS = 500
+WORKER_ROUNDS = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
