@@ -36,7 +36,7 @@ PARTITIONS = 2
 ROUNDS = {"json": 900, "arrow": 1_200}
 BATCH = {"json": 1, "arrow": 1_000}
 WARM_UP = 0.3
-"""Share of the readings that is not timed: networks, cadences and caches come to life, and the series are young
+"""Share of the readings that is not timed: networks, cadences and caches come to life, and series are young
 (`forecasters.chunks.YOUNG`), so that more is learnt of them."""
 STACK = "kafka-python + json + one nn.LSTM per series + gauges"
 STACK_S = 10.0
