@@ -339,7 +339,7 @@ class Bank:
         num = slots.size
         rows = self._rows = self._find_rows(slots)
         wave = self.memory.observe(rows, times, values, seen)
-        places = self.pending.places(rows, wave.arrival.step, in_step=wave.arrival.in_step)
+        places = self.pending.places(rows, wave.arrival.step, wave.arrival.common)
         error, missed, valid, due_half = self._score(wave, places)
         alarms = self._judge(wave, times, values, error, due_half, valid)
         for name, model in self.models.items():

@@ -199,12 +199,8 @@ class Fields:
         words = self._words(name)
         words.index_copy_(0, places, rows.view(-1).view(torch.int64).view(-1, words.shape[1]))
 
-    def places(self, rows: Rows, positions_KN: npt.NDArray[np.int64], *, in_step: bool) -> Places:
-        """These rows of the rings of the series; in_step: they are the same for all of them, and `rows` has
-        a span."""
-        if in_step:
-            assert rows.span is not None
-            return Places(pieces=(positions_KN[:, 0].tolist(), rows.span))
+    def places(self, rows: Rows, positions_KN: npt.NDArray[np.int64]) -> Places:
+        """These rows of the rings of the series."""
         block = np.zeros((len(positions_KN), rows.padded), np.int64)
         block[:, : rows.num] = positions_KN
         index = torch.from_numpy(block).to(self.device, non_blocking=True)
@@ -214,9 +210,10 @@ class Fields:
         """Rows of a `ring`, filled up: `[K, R, room]`, a copy."""
         if at.pieces:
             positions, span = at.pieces
-            return self._span(name, span).index_select(
-                0, torch.tensor(positions).to(self.device, non_blocking=True)
-            )
+            ring = self._span(name, span)
+            if len(positions) == 1:
+                return ring[positions[0]].clone()[None]
+            return ring.index_select(0, torch.tensor(positions).to(self.device, non_blocking=True))
         assert at.index is not None
         return self.take_rows(name, at.index.view(-1)).view(*at.index.shape, -1)
 

@@ -147,6 +147,7 @@ class Memory:
         self.rings = Fields(rings, device)
         scored = scored_steps(horizon)
         self._steps = np.arange(1, horizon + 1) if needs_path else np.array(scored)
+        self._ago = self._steps.tolist()
         self._ages = torch.from_numpy(self._steps).to(device)[:, None]
         self._scored_at = torch.tensor(scored, device=device) - 1 if needs_path else None
         self._path = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)[:, None]
@@ -187,8 +188,7 @@ class Memory:
         np.add(at.at_profile, 2 * season.BINS, out=sent[1, :num])
         season_places = torch.from_numpy(sent).to(self.device, non_blocking=True)
         season_places = season_places.add_(rows.times(3 * season.BINS))
-        step_1N = a.step[None, :1] if a.in_step else a.step[None]
-        place = self.rings.places(rows, modulo(step_1N, self.ring_length), in_step=a.in_step)
+        place = self._find_place(a)
         block = np.zeros((2 + len(RATES), rows.padded), np.float32)
         np.subtract(values, a.origin, out=block[0, :num], casting="same_kind")
         block[1, :num], block[1, num:], block[2:, :num] = at.season_steps, season.BINS, a.rates
@@ -277,13 +277,20 @@ class Memory:
             gone = (slots[rows], bins)
             season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
 
+    def _find_place(self, a: Arrival) -> Places:
+        """Of this reading in the rings."""
+        if a.common is not None and a.rows.span is not None:
+            return Places(pieces=([a.common % self.ring_length], a.rows.span))
+        return self.rings.places(a.rows, modulo(a.step, self.ring_length)[None])
+
     def _arrived(self, a: Arrival, place: Places, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Places, bool]:
         """(departures, scales at issue, targets or not, places in the rings) of the steps that are asked for;
         all targets?"""
-        if place.index is None:
-            steps_K1 = (a.step[0] - self._steps)[:, None]
-            past = self.rings.places(a.rows, steps_K1 % self.ring_length, in_step=True)
+        if place.pieces:
+            (at,), span = place.pieces
+            past = Places(pieces=([(at - ago) % self.ring_length for ago in self._ago], span))
         else:
+            assert place.index is not None
             index = torch.sub(place.index, self._ages, alpha=self.rings.stride)
             past = Places(index.add_(index < 0, alpha=self.rings.stride * self.ring_length))
         last, scale = self.rings.take_ring("level", past).unbind(-1)

@@ -36,6 +36,7 @@ class Pending:
         self._num_scored = len(scored)
         self._steps = scored
         self.starts = np.cumsum(scored) - scored
+        self._rings = list(zip(self.starts.tolist(), scored, strict=True))
         total, self._kept = sum(scored), tracked + bounded
         period = math.lcm(*scored)  # after so many steps all rings are where they were
         self._at_QP = self._find(np.arange(period)) if period <= LONGEST_PERIOD else None
@@ -43,9 +44,12 @@ class Pending:
         # means of what is tracked, then half-widths
         self.fields = Fields({"said": Field((total, tracked + bounded), torch.float16, ring=True)}, device)
 
-    def places(self, rows: Rows, step: Ints, *, in_step: bool) -> Places:
-        """Where the forecasts due at `step` lie in the rings, and those made now will; as `Fields.places`."""
-        return self.fields.places(rows, self._find(step[:1] if in_step else step), in_step=in_step)
+    def places(self, rows: Rows, step: Ints, common: int | None = None) -> Places:
+        """Where the forecasts due at `step` lie in the rings, and those made now will; common: as
+        `Arrival.common`."""
+        if common is not None and rows.span is not None:
+            return Places(pieces=([start + common % h for start, h in self._rings], rows.span))
+        return self.fields.places(rows, self._find(step))
 
     def _find(self, steps: Ints) -> Ints:
         """The places `[Q, N]` of these steps in the rings of a slot."""

@@ -102,11 +102,11 @@ class Place:
 class Arrival:
     """One reading of each of N series, as far as time alone tells. Columns are `[N]`.
 
-    since: steps since the series (re)started; in_step: all are at the same step, and lie side by side, see
-    `Rows.span`; unbroken: for how many steps forecasts were made of all of these series, without a gap or a
-    restart; good: readings with a value before this one, least_good: the fewest; origin: the first value;
-    forgotten: (rows, bins of the ring) that were jumped over. rates `[5, N]`: what this reading weighs, in
-    the order of `RATES`; 0 where nothing was seen.
+    since: steps since the series (re)started; common: the step, where all are at the same one and lie side by
+    side, see `Rows.span`; unbroken: for how many steps forecasts were made of all of these series, without a
+    gap or a restart; good: readings with a value before this one, least_good: the fewest; origin: the first
+    value; forgotten: (rows, bins of the ring) that were jumped over. rates `[5, N]`: what it weighs,
+    in the order of `RATES`; 0 where nothing was seen.
     """
 
     rows: Rows
@@ -114,7 +114,7 @@ class Arrival:
     since: Ints
     unbroken: int
     restarted: Bools | None  # None where no row did
-    in_step: bool
+    common: int | None
     seen: Bools
     all_seen: bool
     good: Ints
@@ -282,9 +282,9 @@ class Timetable:
         unbroken = earliest
         if self._has_passed:
             unbroken = min(unbroken, int((step - self.passed[here]).min()) - 1)
-        in_step = rows.span is not None and bool((step == step[0]).all())
+        common = int(step[0]) if rows.span is not None and (step == step[0]).all() else None
         return Arrival(
-            rows=rows, step=step, since=since, restarted=restarted, in_step=in_step, unbroken=unbroken,
+            rows=rows, step=step, since=since, restarted=restarted, common=common, unbroken=unbroken,
             seen=seen, all_seen=all_seen, good=good, least_good=least_good, origin=d["origin"][here],
             place=place, forgotten=forgotten, rates=rates,
         )  # fmt: skip

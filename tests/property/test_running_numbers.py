@@ -335,7 +335,7 @@ def test_blend_equals_a_slow_reference(seed: int) -> None:
         valid = rng.random(len(scored)) < 0.8
         said, came, judged_Q = columns(said_XQ), columns(dep), columns(valid, torch.bool)
         ours.learn(ROW, said, came, judged_Q, all_valid=bool(valid.all()))
-        ours.learn_stack(*(t[None, ..., 0] for t in (said[:experts], came, judged_Q)))
+        ours.learn_stack(*(t[..., :1] for t in (said[:experts], came, judged_Q)))
         dep = np.clip(dep, -20, 20)
         cross *= blend.STACK_FORGETTING
         target *= blend.STACK_FORGETTING
@@ -448,7 +448,7 @@ def test_pending_returns_each_forecast_at_its_target() -> None:
         if t % 11 == 5:  # a missing step: nothing is due, and nothing is said
             pending.pass_over(ROW.slots, now)
             continue
-        mean, half, made = pending.due(pending.places(ROW, now, in_step=False), all_made=False)
+        mean, half, made = pending.due(pending.places(ROW, now), all_made=False)
         assert made is not None
         for q, h in enumerate(scored):
             if t >= h:
@@ -460,7 +460,7 @@ def test_pending_returns_each_forecast_at_its_target() -> None:
             torch.randn(2, len(scored), ROW.padded, generator=generator),
             torch.rand(1, len(scored), ROW.padded, generator=generator),
         )
-        pending.put(pending.places(ROW, now, in_step=False), said[t])
+        pending.put(pending.places(ROW, now), said[t])
 
 
 @settings(deadline=None, max_examples=5)
