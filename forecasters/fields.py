@@ -31,10 +31,10 @@ def fill_up(num: int, dtype: torch.dtype) -> int:
 class Field:
     """One named per-series quantity: trailing `shape`, `dtype`, and the `initial` value of a fresh slot.
 
-    `apart`: kept in a tensor of its own, series first, for what is read as whole rows. `ring`: `[L, N]`, of
-    which a row each is read and written by `take_rows` and `put_rows`. In memory the same row of all series
-    lies side by side, so that a wave of series in step runs through it; and each is filled up to whole words
-    of WORD bytes, which are copied several times as fast as so many small numbers.
+    `apart`: kept in a tensor of its own, series first, for what is read as whole rows. `ring`: `[L, N]` or
+    `[L]`, of which some rows are read and written at a time, by `take_ring` and `put_ring`. In memory the
+    same row of all series lies side by side, so that a wave of series in step runs through it; and each is
+    filled up to whole words of WORD bytes, which are copied several times as fast as so many small numbers.
     """
 
     shape: tuple[int, ...] = ()
@@ -50,7 +50,7 @@ class Field:
     @property
     def room(self) -> tuple[int, ...]:
         """The shape in memory."""
-        if not self.ring:
+        if not self.ring or len(self.shape) == 1:
             return self.shape
         return (*self.shape[:-1], fill_up(self.shape[-1], self.dtype))
 
@@ -187,7 +187,7 @@ class Fields:
         return self.capacity + TILE
 
     def rows(self, name: str) -> Tensor:
-        """All rows of a `ring` by place, filled up: `[L · P, room]`."""
+        """All rows of a `ring` by place, filled up: `[L · P, room]`, or `[L · P]`."""
         return self.data[name].transpose(0, 1).flatten(0, 1)
 
     def take_rows(self, name: str, places: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class Fields:
         return Places(index.mul_(self.stride).add_(rows.index))
 
     def take_ring(self, name: str, at: Places) -> Tensor:
-        """Rows of a `ring`, filled up: `[K, R, room]`, a copy."""
+        """Rows of a `ring`, filled up: `[K, R, room]`, or `[K, R]`; a copy."""
         if at.pieces:
             positions, span = at.pieces
             ring = self._span(name, span)
@@ -215,19 +215,23 @@ class Fields:
                 return ring[positions[0]].clone()[None]
             return ring.index_select(0, torch.tensor(positions).to(self.device, non_blocking=True))
         assert at.index is not None
-        return self.take_rows(name, at.index.view(-1)).view(*at.index.shape, -1)
+        return self.take_rows(name, at.index.view(-1)).view(*at.index.shape, *self.spec[name].room[1:])
 
     def put_ring(self, name: str, at: Places, rows: Tensor) -> None:
-        """Write such rows `[K, R, N]`, filled up or not."""
-        width = rows.shape[-1]
+        """Write such rows `[K, R, N]`, filled up or not, or `[K, R]`."""
+        width, is_flat = rows.shape[-1], rows.dim() == 2
         if at.pieces:
             positions, span = at.pieces
-            ring = self._span(name, span)[..., :width]
+            ring = self._span(name, span)
+            if not is_flat:
+                ring = ring[..., :width]
             for piece, position in zip(rows, positions, strict=True):
                 ring[position].copy_(piece)
             return
         assert at.index is not None
-        if width == self.spec[name].room[-1]:
+        if is_flat:
+            self.rows(name).index_copy_(0, at.index.view(-1), rows.reshape(-1))
+        elif width == self.spec[name].room[-1]:
             self.put_rows(name, at.index.view(-1), rows.contiguous())
         else:
             self.rows(name)[:, :width].index_copy_(0, at.index.view(-1), rows.flatten(0, 1))
@@ -240,10 +244,12 @@ class Fields:
         return found[1]
 
     def _words(self, name: str) -> Tensor:
-        """`[L · P, words]`, of the data as it lies there."""
+        """`[L · P, words]`, of the data as it lies there; of a ring of single numbers those."""
         found = self._seen_as_words.get(name)
         if found is None:
-            found = self._seen_as_words[name] = self.rows(name).view(torch.int64)
+            found = self._seen_as_words[name] = (
+                rows if (rows := self.rows(name)).dim() == 1 else rows.view(torch.int64)
+            )
         return found
 
     def __getitem__(self, name: str) -> Tensor:
@@ -272,7 +278,7 @@ class Fields:
     def _own(self, name: str, data: Tensor) -> Tensor:
         """Without what its rows are filled up with."""
         f = self.spec[name]
-        return data[..., : f.shape[-1]] if f.ring else data
+        return data[..., : f.shape[-1]] if f.ring and len(f.shape) > 1 else data
 
 
 def _size(dtype: torch.dtype) -> int:

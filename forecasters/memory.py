@@ -152,7 +152,6 @@ class Memory:
         self._scored_at = torch.tensor(scored, device=device) - 1 if needs_path else None
         self._path = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)[:, None]
         self._nearest = torch.tensor(NEAREST, device=device)
-        self._in_season = torch.tensor([[2 * season.BINS], [0]], device=device)  # profile, and the last two
         self._nothing = torch.zeros((), device=device)
         self._true = torch.ones((), dtype=torch.bool, device=device)
         self._plan_leads()
@@ -183,11 +182,6 @@ class Memory:
         """
         a = self.timetable.arrive(rows, time_ms, values, seen)
         at, num = a.place, rows.num
-        sent = np.zeros((2, rows.padded), np.int64)
-        sent[0, :num] = at.at
-        np.add(at.at_profile, 2 * season.BINS, out=sent[1, :num])
-        season_places = torch.from_numpy(sent).to(self.device, non_blocking=True)
-        season_places = season_places.add_(rows.times(3 * season.BINS))
         place = self._find_place(a)
         block = np.zeros((2 + len(RATES), rows.padded), np.float32)
         np.subtract(values, a.origin, out=block[0, :num], casting="same_kind")
@@ -216,7 +210,7 @@ class Memory:
         # the first value is the origin: it is 0, as are the averages that it meets
         averages.addcmul_(rates[FAST:BIN], y - averages)
         self._forget(rows.slots, a.forgotten)
-        season.observe(self.core, season_places, rates[BIN:], y, all_seen=a.all_seen)
+        season.observe(self.core, self._find_bins(rows, at), rates[BIN:], y, all_seen=a.all_seen)
         level = base.to(torch.float32)
         scale, naive_error = scaling.scales(b, level)
         x16, ago_HR, offset = self._features(rows, at, b.whole[NEAR], y, seen_R, scale, season_steps)
@@ -282,6 +276,12 @@ class Memory:
         if a.common is not None and a.rows.span is not None:
             return Places(pieces=([a.common % self.ring_length], a.rows.span))
         return self.rings.places(a.rows, modulo(a.step, self.ring_length)[None])
+
+    def _find_bins(self, rows: Rows, at: Place) -> Places:
+        """That this reading is in, of the season and of its profile."""
+        if at.is_uniform and rows.span is not None:
+            return Places(pieces=([int(at.at[0]), 2 * season.BINS + int(at.at_profile[0])], rows.span))
+        return self.core.places(rows, np.stack([at.at, 2 * season.BINS + at.at_profile]))
 
     def _arrived(self, a: Arrival, place: Places, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Places, bool]:
         """(departures, scales at issue, targets or not, places in the rings) of the steps that are asked for;
@@ -356,26 +356,32 @@ class Memory:
         self, rows: Rows, at: Place, y: Tensor, season_steps: Tensor, empty: Ints | None
     ) -> tuple[Tensor, Tensor]:
         """(profile and season ago `[2, N, R]`, where the features stand); lead 0 first, the path last."""
-        phase, width, bins, *more = self._send(
-            rows, np.float32, (at.phase, 0), (at.width, 1), (at.bins, season.BINS),
-            (at.at_profile, 0), (at.at, 0), (at.bins, season.BINS), (2 * at.bins, 2 * season.BINS),
-        )  # fmt: skip
-        size = 3 * season.BINS
-        start = rows.times(size) + self._in_season
-        origin, length = torch.stack(more[:2]), torch.stack(more[2:])
-        origin[1].sub_(bins)
+        columns = at.phase, at.width, at.bins, at.at_profile, at.at
+        alike = at.is_uniform and empty is None
+        if alike:  # then all but the values is worked out once, and on the host
+            block = torch.tensor([[float(column[0])] for column in columns])
+            path, known_leads = self._path.cpu(), self._leads.cpu()
+            season_steps = torch.tensor([float(at.season_steps[0])])
+        else:
+            block = self._send(rows, np.float32, *zip(columns, (0, 1, season.BINS, 0, 0), strict=True))
+            path, known_leads = self._path, self._leads
+        phase, width, bins, at_profile, now = block
         calendar = season.Calendar(
-            phase=phase, width=width, bins=bins, origin=origin[:, None], length=length[:, None],
-            start=start[:, None],
+            phase=phase, width=width, bins=bins, origin=torch.stack([at_profile, now - bins])[:, None],
+            length=torch.stack([bins, 2.0 * bins])[:, None],
         )  # fmt: skip
+        if alike:
+            calendar.span = rows.span
+        else:
+            calendar.slots = rows.index
         if empty is not None:
             (calendar.empty,) = self._send(rows, np.float32, (empty, 0))
         short = at.season_steps <= self.horizon
         if at.knows_season is None or not (short & at.knows_season).any():
-            return season.look_ahead(self.core, calendar, self._leads, y), self._far_at
-        wanted = [torch.zeros_like(y)[None], leads(self.horizon, season_steps)]
+            return season.look_ahead(self.core, calendar, known_leads, y), self._far_at
+        wanted = [torch.zeros_like(season_steps)[None], leads(self.horizon, season_steps)]
         if self.needs_ago:  # beyond a season: the same season again
-            wanted.append(torch.remainder(self._path, season_steps))
+            wanted.append(torch.remainder(path, season_steps))
         return season.look_ahead(self.core, calendar, torch.cat(wanted), y), self._far_at_each
 
 

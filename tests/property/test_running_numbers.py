@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from forecasters import blend, build, nearest, scaling, season
 from forecasters.blend import Blend
-from forecasters.fields import Block, Fields
+from forecasters.fields import Block, Fields, Places
 from forecasters.intervals import Intervals
 from forecasters.linear import FORGETTING, RIDGE, Linear
 from forecasters.memory import CLIP, LINEAR_FEATURES, Wave
@@ -154,11 +154,11 @@ class OneSeason:
 
     def observe(self, t: int, value: float, seen: bool) -> None:
         a = self.timetable.arrive(ROW, np.array([10 * t]), np.array([value]), np.array([seen]))
-        rows, bins = (torch.from_numpy(c) for c in a.forgotten)
-        season.forget(self.fields, rows, bins)
+        season.forget(self.fields, *(torch.from_numpy(c) for c in a.forgotten))
         at = a.place
         self.knows = at.knows_season is not None
-        places = torch.tensor(np.stack([at.at, 2 * season.BINS + at.at_profile]))
+        bins = torch.tensor(np.stack([at.at, 2 * season.BINS + at.at_profile]))
+        places = Places(bins * self.fields.stride)
         weights = torch.tensor(a.rates[BIN:], dtype=torch.float32)
         new = torch.tensor([value], dtype=torch.float32)
         season.observe(self.fields, places, weights, new, all_seen=a.all_seen)
@@ -167,8 +167,7 @@ class OneSeason:
         )
         self.calendar = season.Calendar(
             phase=phase, width=width, bins=bins, origin=torch.stack([at_profile, recent - bins])[:, None],
-            length=torch.stack([bins, 2 * bins])[:, None],
-            start=torch.tensor([2 * season.BINS, 0]).view(2, 1, 1),
+            length=torch.stack([bins, 2 * bins])[:, None], slots=torch.tensor([0]),
         )  # fmt: skip
 
     def look_ahead(self, leads: torch.Tensor, fallback: float) -> tuple[Floats, Floats]:
