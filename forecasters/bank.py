@@ -484,7 +484,7 @@ class Bank:
             self._seconds[BLEND] += time.perf_counter() - started
         if self.nets:
             steps = self.timetable["step"]
-            due = self.chunks.due(steps[: len(self.ids)], self.slots.order)
+            due = self.chunks.due(steps, self.slots.order, self.pace.live)
             if self.thinning is not None:
                 waited = self.chunks.newest(due, steps[due]) - self.chunks.trained[due]
                 due = self.thinning.choose(due, waited)

@@ -20,7 +20,7 @@ import torch
 
 Tensor = torch.Tensor
 Tape = tuple[Tensor, ...]
-"""What `backward` needs of a forward pass."""
+"""What `backward` needs of a forward pass; what `Cell._inputs` gave comes first."""
 
 MINUS_ONE, TWO = torch.tensor(-1.0), torch.tensor(2.0)
 """Numbers given as tensors: wrapping Python ones costs more than the arithmetic on a small wave."""
@@ -113,11 +113,15 @@ class Cell(ABC):
     def _inputs(self, x_KFR: Tensor, h_DR: Tensor) -> Tensor:
         """`[K + 1, I, R]`: inputs of each step, with room for the outputs; the first ones are h."""
         k, f, r = x_KFR.shape
-        whole = x_KFR.new_empty(k + 1, f + 1 + self.hidden, r)
+        whole = h_DR.new_empty(k + 1, f + 1 + self.hidden, r)
         whole[:k, :f] = x_KFR
         whole[:, f] = 1.0
         whole[0, f + 1 :] = h_DR
         return whole
+
+    def converted(self, saved: Tape) -> Tensor:
+        """The inputs of a forward pass `[K, F, R]` as it took them, float32."""
+        return saved[0][:-1, : self.inputs]
 
     def _outputs(self, whole_KIR: Tensor) -> Tensor:
         """`[K + 1, D, R]`; the first is the state before."""
@@ -284,7 +288,7 @@ class GRU(Cell):
         whole = self._inputs(x_KFR, state)
         outputs = self._outputs(whole)
         tape = []
-        for k, x in enumerate(x_KFR.unbind(0)):
+        for k, x in enumerate(whole[:-1, : self.inputs].unbind(0)):
             h, *rest = self._advance(x, outputs[k])
             outputs[k + 1] = h
             tape.append(rest)

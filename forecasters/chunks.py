@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from forecasters.memory import MASKED, NUM_FEATURES, Memory, Wave
+from forecasters.memory import CLIP, MASKED, NUM_FEATURES, Memory, Wave
 from forecasters.rows import TILE
 from forecasters.timetable import modulo
 
@@ -42,10 +42,11 @@ FINITE = 60_000.0
 class Batch:
     """What a recurrent forecaster trains on. Rows are padded to whole tiles; padding has no target.
 
-    x_KFB: features; target_KHB: departures in units of scale, 0 where there is none yet, as then is their
-    weight. Fresh rows come first: begun_at are the places of their initial states in the flattened ring that
-    a forecaster keeps; then those replayed, by their places in the pool. kept_from, kept_at: which fresh rows
-    go into the pool, and where.
+    x_KFB: features, filled up as in their ring, float16: each network converts them into a piece of its own
+    anyway. target_KHB: departures in units of scale, clipped as features are, since nothing that is fed could
+    say more; weight_KHB: 0 where there is none, and the target then any finite number. Fresh rows come first:
+    begun_at are the places of their initial states in the flattened ring that a forecaster keeps; then those
+    replayed, by their places in the pool. kept_from, kept_at: which fresh rows go into the pool, and where.
     """
 
     x_KFB: Tensor
@@ -77,8 +78,13 @@ class Chunks:
         self.offset = np.zeros(0, np.int64)
         self.trained = np.zeros(0, np.int64)
         self.since = np.zeros(0, np.int64)  # steps before it can't be trained on
+        self.ready_at = np.zeros(0, np.int64)
+        """The step from which the next chunk can be trained: follows from `trained`, and is not saved."""
         self.ticks_waited = 0
-        self._ahead = np.arange(1, self.horizon + 1)[:, None]
+        self._steps_W = np.arange(chunk + self.horizon)  # the origins, then H steps more
+        origin_K, ahead_H = np.arange(chunk), np.arange(1, self.horizon + 1)
+        self._target_KH1 = (origin_K[:, None] + ahead_H)[..., None]
+        self._no_rows = torch.zeros(0, dtype=torch.int64, device=device)
 
     @staticmethod
     def ring_length(horizon: int, chunk: int) -> int:
@@ -95,10 +101,18 @@ class Chunks:
         self.offset = np.concatenate([self.offset, np.zeros(more, np.int64)])
         self.trained = np.concatenate([self.trained, np.full(more, -1, np.int64)])
         self.since = np.concatenate([self.since, np.zeros(more, np.int64)])
+        self.ready_at = np.concatenate([self.ready_at, np.zeros(more, np.int64)])
 
     def add(self, slot: int, series: str) -> None:
         self.offset[slot] = zlib.crc32(series.encode()) % self.chunk
         self.trained[slot], self.since[slot] = -1, 0
+        self.ready_at[slot] = self._next_ready(self.trained[slot], self.offset[slot])
+
+    def _next_ready(self, trained: Ints, offset: Ints) -> Ints:
+        """From which step on a later chunk than `trained` is the newest one, see `newest`; at least 0, so
+        that a series without a reading is never ready."""
+        ready_at: Ints = np.maximum((trained + 1) * self.chunk + self.rest - offset - 1, 0)
+        return ready_at
 
     def ends(self, wave: Wave) -> tuple[Tensor, Tensor]:
         """(rows of the wave where a chunk ends, places of their states in the flattened ring); the same for
@@ -120,30 +134,23 @@ class Chunks:
         number: Ints = (steps + 1 + self.offset[slots] - self.rest) // self.chunk
         return number
 
-    def due(self, steps_S: Ints, order: npt.NDArray[np.uint64]) -> Ints:
+    def due(self, steps_S: Ints, order_S: npt.NDArray[np.uint64], live: int) -> Ints:
         """Slots with a chunk to train, in the order of their series' keys; empty until it is worth a step.
         steps: by slot, -1 where there was no reading yet: such a series is added at no certain place of the
-        log.
+        log. live: series with one.
 
         A step is taken once enough rows have gathered or K ticks have passed: steps on one series at a time
         do harm, and a step on few rows costs almost as much as one on many.
         """
-        num = steps_S.size
-        live = steps_S >= 0
-        # where the newest chunk is later than the one that was trained, see `newest`
-        number = steps_S + self.offset[:num]
-        number += 1 - self.rest
-        number //= self.chunk
-        is_ready = number > self.trained[:num]
-        is_ready &= live
-        num_ready, num_live = int(np.count_nonzero(is_ready)), int(np.count_nonzero(live))
+        is_ready = steps_S >= self.ready_at
+        num_ready = np.count_nonzero(is_ready)
         self.ticks_waited += 1
-        enough = min(max(num_live // LARGE_SHARE, TILE), LARGE)
+        enough = min(max(live // LARGE_SHARE, TILE), LARGE)
         if not num_ready or (num_ready < enough and self.ticks_waited < self.chunk):
             return np.zeros(0, np.int64)
         self.ticks_waited = 0
         ready = np.flatnonzero(is_ready)
-        in_order: Ints = ready[np.argsort(order[ready], kind="stable")]
+        in_order: Ints = ready[np.argsort(order_S[ready], kind="stable")]
         return in_order
 
     def batch(
@@ -153,70 +160,107 @@ class Chunks:
 
         None where no chunk lies wholly within its series.
         """
-        newest = self.newest(slots, steps)
+        newest, offset = self.newest(slots, steps), self.offset[slots]
         self.trained[slots] = newest
-        complete = newest - self.behind
-        first = complete * self.chunk - self.offset[slots] - self.chunk
-        whole = first >= restart
-        partial = newest * self.chunk - self.offset[slots] - self.chunk >= restart
-        partial &= (self.behind > 0) & ((live < LARGE) | (steps - restart < YOUNG))
-        fresh = np.concatenate([slots[whole], slots[partial]])
-        if not fresh.size:
+        self.ready_at[slots] = self._next_ready(newest, offset)
+        rows, num_whole = self._rows(slots, steps, restart, newest, offset, live)
+        slots, first, number, _ = rows
+        if not slots.size:
             return None
-        number = np.concatenate([complete[whole], newest[partial]])
-        now = np.concatenate([steps[whole], steps[partial]])
-        since = np.concatenate([restart[whole], restart[partial]])
-        replayed, replay = torch.zeros(0, dtype=torch.int64), self.replay if live < LARGE else 0
-        if self.pool_filled and replay:
-            replayed = torch.randint(self.pool_filled, (replay,), generator=generator)
-        kept_from, kept_at = self._keep(int(whole.sum()) if replay else 0, live, generator)
-        x, target = self._gather(fresh, number, now, since, replayed.to(self.device))
+        replayed, kept_from, kept_at = self._no_rows, self._no_rows, self._no_rows
+        if live < LARGE and self.replay:
+            if self.pool_filled:
+                drawn = torch.randint(self.pool_filled, (self.replay,), generator=generator)
+                replayed = drawn.to(self.device)
+            kept_from, kept_at = self._keep(num_whole, live, generator)
+        x, target, weight = self._gather(rows, num_whole, replayed)
+        used = slots.size + replayed.numel()
+        if replayed.numel():
+            old = self.pool_target[replayed].permute(1, 2, 0).to(torch.float32)
+            x[:, :NUM_FEATURES, slots.size : used] = self.pool_x[replayed].permute(1, 2, 0)
+            target[..., slots.size : used] = torch.nan_to_num(old, nan=0.0)
+            weight[..., slots.size : used] = ~torch.isnan(old)
         if kept_at.numel():
-            self.pool_x[kept_at] = x[..., kept_from].permute(2, 0, 1).to(torch.float16)
-            self.pool_target[kept_at] = target[..., kept_from].permute(2, 0, 1).to(torch.float16)
+            self._put_into_pool(kept_at, *(t.index_select(2, kept_from) for t in (x, target, weight)))
         kept = self.states_kept(self.horizon, self.chunk)
-        valid = ~torch.isnan(target)
         return Batch(
-            x_KFB=x, target_KHB=torch.nan_to_num(target, nan=0.0),
-            weight_KHB=valid.to(torch.float32).div_(valid.sum().clamp_(min=1)),
-            begun_at=torch.from_numpy(fresh * kept + (number - 1) % kept).to(self.device),
-            replayed=replayed.to(self.device), kept_from=kept_from, kept_at=kept_at,
+            x_KFB=x, target_KHB=target.clamp_(-CLIP, CLIP),
+            weight_KHB=weight.div_(weight.sum().clamp_(min=1.0)),
+            begun_at=torch.from_numpy(slots * kept + (number - 1) % kept).to(self.device),
+            replayed=replayed, kept_from=kept_from, kept_at=kept_at,
         )  # fmt: skip
 
-    def _gather(
-        self, slots: Ints, number: Ints, now: Ints, since: Ints, replayed: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Features `[K, F, B]` and targets `[K, H, B]`, NaN where there is none: of the chunks, read from the
-        rings, of the replayed ones, and of padding."""
-        chunk, fresh = self.chunk, slots.size
+    def _rows(
+        self, slots: Ints, steps: Ints, restart: Ints, newest: Ints, offset: Ints, live: int
+    ) -> tuple[Ints, int]:
+        """`[4, B]`: slots, first steps and numbers of the chunks, steps now; how many of them, which come
+        first, are complete."""
+        chunk, behind = self.chunk, self.behind
+        first = (newest - 1) * chunk - offset
+        whole = first >= restart + behind * chunk
+        rows = np.array((slots, first - behind * chunk, newest - behind, steps))
+        if not whole.all():
+            rows = rows[:, whole]
+        num_whole = rows.shape[1]
+        if behind:
+            partial = first >= restart
+            if live >= LARGE:
+                partial &= steps - restart < YOUNG
+            if partial.any():
+                young = np.array((slots, first, newest, steps))[:, partial]
+                rows = np.concatenate([rows, young], 1)
+        return rows, num_whole
+
+    def _gather(self, rows: Ints, num_whole: int, replayed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features, targets and whether there is one, as a number; of the chunks, read from the rings, and
+        with room for the replayed ones. What is left of the last tile repeats the first chunk, without
+        targets."""
+        chunk, horizon, rings = self.chunk, self.horizon, self.memory.rings
+        slots, first, _, now = rows
+        fresh = slots.size
         used = fresh + replayed.numel()
-        rings, length = self.memory.rings, self.memory.ring_length
-        start = (number - 1) * chunk - self.offset[slots]
-        steps_WB = start + np.arange(chunk + self.horizon)[:, None]  # the origins, then H steps more
-        places = torch.from_numpy(steps_WB % length * rings.stride + slots).to(self.device).view(-1)
-        features = rings.take_rows("features", places).view(len(steps_WB), fresh, -1)
-        values, scale = rings.take_rows("level", places).view(-1, fresh, 2).unbind(2)
-        x = scale.new_zeros(chunk, NUM_FEATURES, used + -used % TILE)
-        x[..., :fresh] = features[:chunk, :, :NUM_FEATURES].transpose(1, 2).contiguous()
-        masked = features[..., MASKED] > 0
-        ahead = torch.where(masked, float("nan"), values)[1:].unfold(0, self.horizon, 1).transpose(1, 2)
-        own = (ahead - values[:chunk, None]).div_(scale[:chunk, None]).clamp_(-FINITE, FINITE)
-        origins_KB = steps_WB[:chunk]
-        if (origins_KB[-1] + self.horizon > now).any():
-            arrived = (origins_KB[:, None] + self._ahead <= now) & (origins_KB >= since)[:, None]
-            own = torch.where(torch.from_numpy(arrived).to(self.device), own, float("nan"))
-        target = own.new_full((chunk, self.horizon, x.shape[2]), float("nan"))
-        target[..., :fresh] = own
-        if used > fresh:
-            x[..., fresh:used] = self.pool_x[replayed].permute(1, 2, 0)
-            target[..., fresh:used] = self.pool_target[replayed].permute(1, 2, 0)
-        return x, target
+        places = torch.from_numpy(self._places(slots, first, used + -used % TILE)).to(self.device)
+        num, origins = places.shape[1], places[:chunk].view(-1)
+        features, level = rings.rows("features"), rings.rows("level")
+        x = rings.take_rows("features", origins).view(chunk, num, -1).transpose(1, 2).contiguous()
+        # single numbers come several times as fast as rows, and side by side
+        values = level[:, 0].index_select(0, places.view(-1)).view(-1, num)
+        scale = level[:, 1].index_select(0, origins).view(chunk, 1, num)
+        is_masked = features[:, MASKED].index_select(0, places[1:].view(-1)).view(-1, num) > 0
+        # finite wherever there is an origin: rings begin with zeros, and its scale is above 0
+        target, weight = values.new_empty(2, chunk, horizon, num).unbind(0)
+        torch.sub(self._ahead(values[1:]), values[:chunk, None], out=target).div_(scale)
+        weight.copy_(self._ahead(is_masked.logical_not_()))
+        if num_whole < fresh:
+            arrived = self._target_KH1 <= (now - first)[num_whole:]
+            weight[..., num_whole:fresh].mul_(torch.from_numpy(arrived).to(self.device))
+        weight[..., fresh:] = 0.0
+        return x, target, weight
+
+    def _ahead(self, by_step: Tensor) -> Tensor:
+        """`[K, H, R]`, a view of the H steps after each origin."""
+        return by_step.unfold(0, self.horizon, 1).transpose(1, 2)
+
+    def _places(self, slots: Ints, first: Ints, num: int) -> Ints:
+        """In the rings, `[W, R]`: of the steps from `first` on; filled up with the first row."""
+        stride, length = self.memory.rings.stride, self.memory.ring_length
+        begun = np.full(num, modulo(first[:1], length) * stride + slots[0])
+        begun[: slots.size] = modulo(first, length) * stride + slots
+        places = begun + (self._steps_W * stride)[:, None]
+        # those beyond the end go on at the beginning; the others, less the whole, are huge without a sign
+        wrapped = (places - length * stride).view(np.uint64)
+        np.minimum(places.view(np.uint64), wrapped, out=wrapped)
+        return wrapped.view(np.int64)
+
+    def _put_into_pool(self, at: Tensor, x_KFB: Tensor, target_KHB: Tensor, weight_KHB: Tensor) -> None:
+        target = torch.where(weight_KHB > 0, target_KHB.clamp(-FINITE, FINITE), float("nan"))
+        self.pool_x[at] = x_KFB[:, :NUM_FEATURES].permute(2, 0, 1)
+        self.pool_target[at] = target.permute(2, 0, 1).to(torch.float16)
 
     def _keep(self, num_whole: int, live: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which complete rows go into the pool, and where: (rows, places)."""
         if not num_whole:
-            none = torch.zeros(0, dtype=torch.int64, device=self.device)
-            return none, none
+            return self._no_rows, self._no_rows
         share = min(1.0, self.pool * self.chunk / (SPAN * max(live, 1)))
         draw = torch.rand(num_whole, 2, generator=generator)
         rows = torch.nonzero(draw[:, 0] < share).squeeze(1)
@@ -242,3 +286,4 @@ class Chunks:
         self.pool_filled, self.ticks_waited = (int(v) for v in state["chunks.counts"])
         self.trained[:num_slots] = state["chunks.trained"].numpy()
         self.since[:num_slots] = state["chunks.since"].numpy()
+        self.ready_at = self._next_ready(self.trained, self.offset)

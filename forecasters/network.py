@@ -119,13 +119,14 @@ class Network:
     ) -> Tensor:
         """Put the gradient of the weighted Huber loss (Huber 1964) into `gradient`; returns the loss (0-dim).
 
-        Truncated at the chunk: `state` `[state_width, R]` is a constant.
+        Truncated at the chunk: `state` `[state_width, R]` is a constant. x may be float16.
         """
         outputs, tapes = x_KFR, []
         for layer, part in zip(self.layers, self._parts(state), strict=True):
             outputs, saved = layer.forward(outputs, part)
             tapes.append(saved)
         head, gradient = self.head, self.head_gradient
+        x_KFR = self.layers[0].converted(tapes[0])
         error = torch.matmul(head["wo"].t(), outputs).sub_(target_KHR)
         error.add_(torch.matmul(head["skip"].t(), x_KFR)).add_(head["bo"][:, None])
         bounded = error.clamp(-delta, delta)

@@ -20,7 +20,7 @@ from forecasters.cells import Cell
 from forecasters.chunks import Batch, Chunks
 from forecasters.fields import Field, Fields
 from forecasters.forecaster import Forecaster
-from forecasters.memory import CLIP, NET_FEATURES, Held, Memory, Wave
+from forecasters.memory import NET_FEATURES, Held, Memory, Wave
 from forecasters.network import Adam, Network
 from forecasters.rows import TILE
 from forecasters.steps import Interpolation, scored_steps
@@ -184,9 +184,7 @@ class Recurrent(Forecaster):
         if batch.kept_at.numel():
             self.pool_state[batch.kept_at] = fresh[batch.kept_from]
         x = batch.x_KFB[:, NET_FEATURES]
-        # inputs end there too: nothing that is fed could say more
-        target = batch.target_KHB.clamp(-CLIP, CLIP)
-        self.loss = self.network.accumulate(x, states, target, batch.weight_KHB, HUBER_DELTA)
+        self.loss = self.network.accumulate(x, states, batch.target_KHB, batch.weight_KHB, HUBER_DELTA)
         rate = options.early_rate if self.updates < EARLY_UPDATES else options.rate
         self.updates += 1
         self.adam.apply(self.network.gradient, self.loss, rate)
