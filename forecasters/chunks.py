@@ -1,6 +1,7 @@
 """Which stretches of which series are trained at a tick, and the pool of old ones that is replayed with them.
 
-Letters: S slots, B chunks of a batch, K origins in a chunk, F features, H horizon, M pool.
+Letters: S slots, B chunks of a batch, K origins in a chunk, F features, H horizon, M pool, W steps that a
+chunk looks at, the origins and H more, V those after the first.
 
 A chunk is K consecutive origins. Chunk ends are staggered over the series by CRC32(id) mod K, so that a tick
 trains about 1/K of them. A chunk is trained when all its targets have arrived; at the same moment the newest
@@ -36,6 +37,8 @@ LARGE_SHARE = 4
 """A step waits for a quarter of the series where a quarter is more than a tile, four tiles at most."""
 FINITE = 60_000.0
 """Just below the largest float16."""
+ONE = torch.tensor(1.0)
+"""A number given as a tensor: `1.0 - t` goes a long way round in Python."""
 
 
 @dataclass(slots=True)
@@ -80,10 +83,12 @@ class Chunks:
         self.since = np.zeros(0, np.int64)  # steps before it can't be trained on
         self.ready_at = np.zeros(0, np.int64)
         """The step from which the next chunk can be trained: follows from `trained`, and is not saved."""
+        self._by_key: Ints | None = None  # slots in the order of their series' keys, where known
         self.ticks_waited = 0
         self._steps_W = np.arange(chunk + self.horizon)  # the origins, then H steps more
-        origin_K, ahead_H = np.arange(chunk), np.arange(1, self.horizon + 1)
-        self._target_KH1 = (origin_K[:, None] + ahead_H)[..., None]
+        # how many origins have a step after the first one among their H steps ahead
+        often = np.minimum(np.minimum(self._steps_W, self._steps_W[::-1] + 1), min(chunk, self.horizon))[1:]
+        self._often_V = torch.from_numpy(often).to(device, torch.float32)
         self._no_rows = torch.zeros(0, dtype=torch.int64, device=device)
 
     @staticmethod
@@ -102,11 +107,13 @@ class Chunks:
         self.trained = np.concatenate([self.trained, np.full(more, -1, np.int64)])
         self.since = np.concatenate([self.since, np.zeros(more, np.int64)])
         self.ready_at = np.concatenate([self.ready_at, np.zeros(more, np.int64)])
+        self._by_key = None
 
     def add(self, slot: int, series: str) -> None:
         self.offset[slot] = zlib.crc32(series.encode()) % self.chunk
         self.trained[slot], self.since[slot] = -1, 0
         self.ready_at[slot] = self._next_ready(self.trained[slot], self.offset[slot])
+        self._by_key = None
 
     def _next_ready(self, trained: Ints, offset: Ints) -> Ints:
         """From which step on a later chunk than `trained` is the newest one, see `newest`; at least 0, so
@@ -149,8 +156,9 @@ class Chunks:
         if not num_ready or (num_ready < enough and self.ticks_waited < self.chunk):
             return np.zeros(0, np.int64)
         self.ticks_waited = 0
-        ready = np.flatnonzero(is_ready)
-        in_order: Ints = ready[np.argsort(order_S[ready], kind="stable")]
+        if self._by_key is None:
+            self._by_key = np.argsort(order_S, kind="stable")
+        in_order: Ints = self._by_key[is_ready[self._by_key]]
         return in_order
 
     def batch(
@@ -164,7 +172,7 @@ class Chunks:
         self.trained[slots] = newest
         self.ready_at[slots] = self._next_ready(newest, offset)
         rows, num_whole = self._rows(slots, steps, restart, newest, offset, live)
-        slots, first, number, _ = rows
+        slots, _, number, _ = rows
         if not slots.size:
             return None
         replayed, kept_from, kept_at = self._no_rows, self._no_rows, self._no_rows
@@ -174,18 +182,11 @@ class Chunks:
                 replayed = drawn.to(self.device)
             kept_from, kept_at = self._keep(num_whole, live, generator)
         x, target, weight = self._gather(rows, num_whole, replayed)
-        used = slots.size + replayed.numel()
-        if replayed.numel():
-            old = self.pool_target[replayed].permute(1, 2, 0).to(torch.float32)
-            x[:, :NUM_FEATURES, slots.size : used] = self.pool_x[replayed].permute(1, 2, 0)
-            target[..., slots.size : used] = torch.nan_to_num(old, nan=0.0)
-            weight[..., slots.size : used] = ~torch.isnan(old)
         if kept_at.numel():
             self._put_into_pool(kept_at, *(t.index_select(2, kept_from) for t in (x, target, weight)))
         kept = self.states_kept(self.horizon, self.chunk)
         return Batch(
-            x_KFB=x, target_KHB=target.clamp_(-CLIP, CLIP),
-            weight_KHB=weight.div_(weight.sum().clamp_(min=1.0)),
+            x_KFB=x, target_KHB=target.clamp_(-CLIP, CLIP), weight_KHB=weight,
             begun_at=torch.from_numpy(slots * kept + (number - 1) % kept).to(self.device),
             replayed=replayed, kept_from=kept_from, kept_at=kept_at,
         )  # fmt: skip
@@ -212,30 +213,51 @@ class Chunks:
         return rows, num_whole
 
     def _gather(self, rows: Ints, num_whole: int, replayed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features, targets and whether there is one, as a number; of the chunks, read from the rings, and
-        with room for the replayed ones. What is left of the last tile repeats the first chunk, without
-        targets."""
-        chunk, horizon, rings = self.chunk, self.horizon, self.memory.rings
+        """Features, targets and their weights; of the chunks, read from the rings, then of the replayed ones.
+        What is left of the last tile repeats the first chunk, without targets."""
+        chunk, rings = self.chunk, self.memory.rings
         slots, first, _, now = rows
         fresh = slots.size
         used = fresh + replayed.numel()
         places = torch.from_numpy(self._places(slots, first, used + -used % TILE)).to(self.device)
         num, origins = places.shape[1], places[:chunk].view(-1)
         features, level = rings.rows("features"), rings.rows("level")
+        # first single numbers, of rows of which many can then be on their way into the cache at once
+        is_masked = features[:, MASKED].index_select(0, places.view(-1)).view(-1, num)
         x = rings.take_rows("features", origins).view(chunk, num, -1).transpose(1, 2).contiguous()
-        # single numbers come several times as fast as rows, and side by side
         values = level[:, 0].index_select(0, places.view(-1)).view(-1, num)
         scale = level[:, 1].index_select(0, origins).view(chunk, 1, num)
-        is_masked = features[:, MASKED].index_select(0, places[1:].view(-1)).view(-1, num) > 0
         # finite wherever there is an origin: rings begin with zeros, and its scale is above 0
-        target, weight = values.new_empty(2, chunk, horizon, num).unbind(0)
-        torch.sub(self._ahead(values[1:]), values[:chunk, None], out=target).div_(scale)
-        weight.copy_(self._ahead(is_masked.logical_not_()))
+        target = torch.sub(self._ahead(values[1:]), values[:chunk, None], out=self._room(values)).div_(scale)
+        old_KHM = None
+        if replayed.numel():
+            old_KHM = self.pool_target[replayed].permute(1, 2, 0).to(torch.float32)
+            x[:, :NUM_FEATURES, fresh:used] = self.pool_x[replayed].permute(1, 2, 0)
+            target[..., fresh:used] = torch.nan_to_num(old_KHM, nan=0.0)
+        return x, target, self._weigh(is_masked[1:], now - first, num_whole, old_KHM)
+
+    def _weigh(self, is_masked_VB: Tensor, passed: Ints, num_whole: int, old_KHM: Tensor | None) -> Tensor:
+        """`[K, H, B]`: where there is a target, one by the number of them. passed: steps since the first of
+        each chunk; old: targets of the replayed ones, NaN where there is none."""
+        fresh = passed.size
+        there_VB = torch.sub(ONE, is_masked_VB.to(torch.float32))
         if num_whole < fresh:
-            arrived = self._target_KH1 <= (now - first)[num_whole:]
-            weight[..., num_whole:fresh].mul_(torch.from_numpy(arrived).to(self.device))
-        weight[..., fresh:] = 0.0
-        return x, target, weight
+            arrived = self._steps_W[1:, None] <= passed[num_whole:]
+            there_VB[:, num_whole:fresh].mul_(torch.from_numpy(arrived).to(self.device))
+        there_VB[:, fresh:] = 0.0
+        count = torch.dot(there_VB.sum(1), self._often_V)
+        if old_KHM is not None:
+            is_target = ~torch.isnan(old_KHM)
+            count += is_target.sum()
+        count.clamp_(min=1.0)
+        weight = self._room(there_VB).copy_(self._ahead(there_VB.div_(count)))
+        if old_KHM is not None:
+            weight[..., fresh : fresh + old_KHM.shape[2]] = is_target / count
+        return weight
+
+    def _room(self, like_WB: Tensor) -> Tensor:
+        """`[K, H, B]`"""
+        return like_WB.new_empty(self.chunk, self.horizon, like_WB.shape[1])
 
     def _ahead(self, by_step: Tensor) -> Tensor:
         """`[K, H, R]`, a view of the H steps after each origin."""
@@ -244,8 +266,9 @@ class Chunks:
     def _places(self, slots: Ints, first: Ints, num: int) -> Ints:
         """In the rings, `[W, R]`: of the steps from `first` on; filled up with the first row."""
         stride, length = self.memory.rings.stride, self.memory.ring_length
-        begun = np.full(num, modulo(first[:1], length) * stride + slots[0])
+        begun = np.empty(num, np.int64)
         begun[: slots.size] = modulo(first, length) * stride + slots
+        begun[slots.size :] = begun[0]
         places = begun + (self._steps_W * stride)[:, None]
         # those beyond the end go on at the beginning; the others, less the whole, are huge without a sign
         wrapped = (places - length * stride).view(np.uint64)
