@@ -22,7 +22,7 @@ Tensor = torch.Tensor
 Tape = tuple[Tensor, ...]
 """What `backward` needs of a forward pass; what `Cell._inputs` gave comes first."""
 
-MINUS_ONE, TWO = torch.tensor(-1.0), torch.tensor(2.0)
+MINUS_TWO, MINUS_ONE, TWO = (torch.tensor(n) for n in (-2.0, -1.0, 2.0))
 """Numbers given as tensors: wrapping Python ones costs more than the arithmetic on a small wave."""
 
 
@@ -79,23 +79,29 @@ class Cell(ABC):
             q, r = torch.linalg.qr(torch.randn(self.hidden, self.hidden, generator=generator))
             self.w["wh"][:, k * self.hidden : (k + 1) * self.hidden].copy_(q * torch.sign(torch.diagonal(r)))
 
+    def make_room(self) -> None:
+        """Called once `w` and `g` are there."""
+        w, f = self.w, self.inputs
+        self._by_gate = w["wx"].t(), w["b"][:, None], w["wh"].t()
+        self.weights = w["wx"].new_empty(self.gates * self.hidden, f + 1 + self.hidden)
+        self.wx, self.b, self.wh = self.weights.split([f, 1, self.hidden], 1)
+        tanh = slice(self.through_tanh * self.hidden, (self.through_tanh + 1) * self.hidden)
+        self._to_double = self.weights[tanh]
+        self._total = self.weights.new_empty(self.weights.shape[::-1])
+        self._total_by_part = self._total.split([f, 1, self.hidden])
+        # not every operation takes a number of the host beside a device's
+        self._zero, self._one = w["b"].new_tensor([0.0, 1.0]).unbind(0)
+
     def prepare(self) -> None:
         """Called whenever the weights have changed, before they are used."""
-        f, parts = self.inputs, (self.w["wx"].t(), self.w["b"][:, None], self.w["wh"].t())
-        self.weights = self._doubled(torch.cat(parts, 1))
-        self.wx, self.b, self.wh = (
-            self.weights[:, c] for c in (slice(f), slice(f, f + 1), slice(f + 1, None))
-        )
+        torch.cat(self._by_gate, 1, out=self.weights)
+        self._to_double.mul_(TWO)
 
     weights: Tensor
     """`[G, I]`, the gate with the tanh doubled; the next three are its columns."""
     wx: Tensor
     b: Tensor
     wh: Tensor
-
-    def _doubled(self, by_gate: Tensor) -> Tensor:
-        by_gate[self.through_tanh * self.hidden : (self.through_tanh + 1) * self.hidden].mul_(TWO)
-        return by_gate
 
     @abstractmethod
     def step(self, x_FR: Tensor, state: Tensor) -> Tensor:
@@ -131,17 +137,21 @@ class Cell(ABC):
         k, _, r = dh_KDR.shape
         return dh_KDR.new_empty(k, self.inputs, r) if self.passes_on else None
 
-    def _no_gradient(self) -> Tensor:
-        """`[I, G]` zeros, turned round against `weights`: a product with as many columns as the gates have
-        units takes three quarters of the time of one with an odd number."""
-        return self.weights.new_zeros(self.weights.shape[::-1])
+    def _add_up(self, whole_IR: Tensor, dz_GR: Tensor, *, is_first: bool) -> None:
+        """What a step gives to the gradient by the weights as they are, `[I, G]`: turned round against
+        `weights`, since a product with as many columns as the gates have units takes three quarters of the
+        time of one with an odd number."""
+        if is_first:
+            torch.mm(whole_IR, dz_GR.t(), out=self._total)
+        else:
+            self._total.addmm_(whole_IR, dz_GR.t())
 
-    def _finish(self, total_IG: Tensor) -> None:
-        """The gradient by `weights` into `g`, by the parameters as they are."""
-        f, total = self.inputs, self._doubled(total_IG.t())
-        self.g["wx"].copy_(total[:, :f].t())
-        self.g["b"].copy_(total[:, f])
-        self.g["wh"].copy_(total[:, f + 1 :].t())
+    def _finish(self) -> None:
+        """That gradient into `g`."""
+        wx, b, wh = self._total_by_part
+        self.g["wx"].copy_(wx)
+        self.g["b"].copy_(b[0])
+        self.g["wh"].copy_(wh)
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
@@ -160,25 +170,24 @@ class Elman(Cell):
     def forward(self, x_KFR: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
         whole = self._inputs(x_KFR, state)
         outputs = self._outputs(whole)
-        z = torch.empty_like(state)
         for before, after in zip(whole.unbind(0)[:-1], outputs.unbind(0)[1:], strict=True):
-            from_sigmoid(torch.mm(self.weights, before, out=z).sigmoid_(), out=after)
+            from_sigmoid(torch.mm(self.weights, before, out=after).sigmoid_())
         return outputs[1:], (whole,)
 
     def backward(self, dh_KDR: Tensor, saved: Tape) -> Tensor | None:
-        whole, h, dhs = saved[0].unbind(0), self._outputs(saved[0]).unbind(0), dh_KDR.unbind(0)
-        total, dx = self._no_gradient(), self._inputs_gradient(dh_KDR)
-        wh_t, half = self.wh.t(), dh_KDR.new_full((), 0.5)
+        whole, dhs, dx = saved[0], dh_KDR.unbind(0), self._inputs_gradient(dh_KDR)
+        h_KDR = self._outputs(whole)[1:]
+        h = h_KDR.unbind(0)
         dz = torch.empty_like(dhs[0])
-        for k in range(len(dhs) - 1, -1, -1):
-            # by 2z: half of 1 - h²
-            torch.addcmul(half, h[k + 1], h[k + 1], value=-0.5, out=dz).mul_(dhs[k])
+        last = len(dhs) - 1
+        for k in range(last, -1, -1):
+            torch.addcmul(self._one, h[k], h[k], value=-1.0, out=dz).mul_(dhs[k])
             if k:
-                dhs[k - 1].addmm_(wh_t, dz)
-            total.addmm_(whole[k], dz.t())
+                dhs[k - 1].addmm_(self.w["wh"], dz)
+            self._add_up(whole[k], dz, is_first=k == last)
             if dx is not None:
-                torch.mm(self.wx.t(), dz, out=dx[k])
-        self._finish(total)
+                torch.mm(self.w["wx"], dz, out=dx[k])
+        self._finish()
         return dx
 
 
@@ -197,61 +206,62 @@ class LSTM(Cell):
         # an open forget gate at first (Jozefowicz et al. 2015)
         self.w["b"][self.hidden : 2 * self.hidden] += 1.0
 
-    def _advance(self, z: Tensor, c: Tensor, new: tuple[Tensor, Tensor], g: Tensor, t: Tensor) -> None:
-        """Activate `z` `[4 D, R]` in place; write new output and cell, cell gate, tanh of the cell."""
-        i, f, s, o = z.sigmoid_().split(self.hidden)
-        h, c_new = new
-        from_sigmoid(s, out=g)
-        torch.mul(f, c, out=c_new).addcmul_(i, g)
-        from_sigmoid(torch.mul(c_new, TWO, out=t).sigmoid_())
-        torch.mul(o, t, out=h)
-
     def step(self, x_FR: Tensor, state: Tensor) -> Tensor:
         d = self.hidden
         h, c = state.split(d)
         new = torch.empty_like(state)
-        z = torch.addmm(self.b, self.wx, x_FR).addmm_(self.wh, h)
-        self._advance(z, c, (new[:d], new[d:]), z[2 * d : 3 * d], torch.empty_like(h))
+        i, f, g, o = torch.addmm(self.b, self.wx, x_FR).addmm_(self.wh, h).sigmoid_().split(d)
+        from_sigmoid(g)
+        c_new = torch.mul(f, c, out=new[d:]).addcmul_(i, g)
+        t = from_sigmoid(torch.mul(c_new, TWO).sigmoid_())
+        torch.mul(o, t, out=new[:d])
         return new
 
     def forward(self, x_KFR: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
         (k, _, r), d = x_KFR.shape, self.hidden
         whole = self._inputs(x_KFR, state[:d])
         outputs = self._outputs(whole)
-        c_KDR, a_KGR = state.new_empty(k + 1, d, r), state.new_empty(k, 4 * d, r)
-        g_KDR, t_KDR = state.new_empty(2, k, d, r)
-        c_KDR[0] = state[d:]
-        ins, h, c, a, g, t = (part.unbind(0) for part in (whole, outputs, c_KDR, a_KGR, g_KDR, t_KDR))
+        a_K4DR, t_KDR = state.new_empty(k, 4, d, r), state.new_empty(k, d, r)
+        # cell gate and cell before, doubled: the cell can then go through a sigmoid as it is
+        gc_K2DR = state.new_empty(k + 1, 2, d, r)
+        torch.mul(state[d:], TWO, out=gc_K2DR[0, 1])
+        ins, a, gc, t = whole.unbind(0), a_K4DR.unbind(0), gc_K2DR.unbind(0), t_KDR.unbind(0)
+        h = outputs.unbind(0)
         for s in range(k):
-            torch.mm(self.weights, ins[s], out=a[s])
-            self._advance(a[s], c[s], (h[s + 1], c[s + 1]), g[s], t[s])
-        return outputs[1:], (whole, c_KDR, a_KGR, g_KDR, t_KDR)
+            torch.mm(self.weights, ins[s], out=a[s].view(4 * d, r)).sigmoid_()
+            i, f, sigma, o = a[s].unbind(0)
+            g, c = gc[s].unbind(0)
+            c_new = gc[s + 1][1]
+            torch.add(MINUS_TWO, sigma, alpha=4.0, out=g)
+            torch.mul(f, c, out=c_new).addcmul_(i, g)
+            from_sigmoid(torch.sigmoid(c_new, out=t[s]))
+            torch.mul(o, t[s], out=h[s + 1])
+        return outputs[1:], (whole, gc_K2DR, a_K4DR, t_KDR)
 
     def backward(self, dh_KDR: Tensor, saved: Tape) -> Tensor | None:
-        whole, c, a, g, t = (part.unbind(0) for part in saved)
-        dhs, d = dh_KDR.unbind(0), self.hidden
-        total, dx = self._no_gradient(), self._inputs_gradient(dh_KDR)
-        wh_t = self.wh.t()
-        dc, through, dz = torch.zeros_like(dhs[0]), torch.empty_like(dhs[0]), torch.empty_like(a[0])
-        dz_3DR, (dz_i, dz_f, dz_g, dz_o) = dz[: 3 * d].unflatten(0, (3, d)), dz.split(d)
-        for k in range(len(dhs) - 1, -1, -1):
-            i, f, _, o = a[k].split(d)
-            # dc += dh · o (1 - t²)
-            torch.addcmul(o, torch.mul(o, t[k], out=through), t[k], value=-1.0, out=through)
-            dc.addcmul_(dhs[k], through)
-            slope(a[k], out=dz)
-            dz_i.mul_(g[k])
-            dz_f.mul_(c[k])
-            dz_g.mul_(i).mul_(TWO)  # g = 2 σ - 1
+        whole, gc, a, t = (part.unbind(0) for part in saved)
+        h, dhs, dx = self._outputs(saved[0]).unbind(0), dh_KDR.unbind(0), self._inputs_gradient(dh_KDR)
+        dc, through = torch.zeros_like(dhs[0]), torch.empty_like(dhs[0])  # dc: by the doubled cell
+        dz_4DR = torch.empty_like(a[0])
+        dz, dz_2DR, dz_3DR, dz_g, dz_o = dz_4DR.flatten(0, 1), dz_4DR[:2], dz_4DR[:3], dz_4DR[2], dz_4DR[3]
+        last = len(dhs) - 1
+        for k in range(last, -1, -1):
+            i, f, _, o = a[k].unbind(0)
+            # dc += dh · o (1 - t²) / 2, and o t is the output
+            torch.addcmul(o, h[k + 1], t[k], value=-1.0, out=through)
+            dc.addcmul_(dhs[k], through, value=0.5)
+            slope(a[k], out=dz_4DR)
+            dz_2DR.mul_(gc[k])
+            torch.addcmul(self._zero, dz_g, i, value=8.0, out=dz_g)  # twice g = 4 σ(2z) - 2
             dz_o.mul_(t[k]).mul_(dhs[k])
             dz_3DR.mul_(dc)
             if k:
-                dhs[k - 1].addmm_(wh_t, dz)
+                dhs[k - 1].addmm_(self.w["wh"], dz)
                 dc.mul_(f)
-            total.addmm_(whole[k], dz.t())
+            self._add_up(whole[k], dz, is_first=k == last)
             if dx is not None:
-                torch.mm(self.wx.t(), dz, out=dx[k])
-        self._finish(total)
+                torch.mm(self.w["wx"], dz, out=dx[k])
+        self._finish()
         return dx
 
 
@@ -297,26 +307,26 @@ class GRU(Cell):
     def backward(self, dh_KDR: Tensor, saved: Tape) -> Tensor | None:
         whole, rus, inners, ns = (part.unbind(0) for part in saved)
         hs, dhs, d, f = self._outputs(saved[0]).unbind(0), dh_KDR.unbind(0), self.hidden, self.inputs
-        total, dx = self._no_gradient(), self._inputs_gradient(dh_KDR)
+        total, dx = self._total.zero_(), self._inputs_gradient(dh_KDR)
         dz, du = dh_KDR.new_empty(2, 3 * d, dh_KDR.shape[2])  # by the inputs, and by U h
         dbh = torch.zeros_like(self.bh)
         for k in range(len(dhs) - 1, -1, -1):
             h, n, dh = hs[k], ns[k], dhs[k]
             reset, update = rus[k].split(d)
             slope(rus[k], out=dz[: 2 * d])
-            dn = (1.0 - update) * (1.0 - n * n) * dh * 0.5  # by 2z
+            dn = (1.0 - update) * (1.0 - n * n) * dh
             dz[2 * d :] = dn
-            dz[:d].mul_(dn).mul_(inners[k])
+            dz[:d].mul_(dn).mul_(inners[k] * 0.5)  # which is doubled
             dz[d : 2 * d].mul_(dh).mul_(h - n)
             du[: 2 * d] = dz[: 2 * d]
             torch.mul(dn, reset, out=du[2 * d :])
             dbh.add_(du[2 * d :].sum(1, keepdim=True))
             if k:
-                dhs[k - 1].addcmul_(dh, update).addmm_(self.wh.t(), du)
+                dhs[k - 1].addcmul_(dh, update).addmm_(self.w["wh"], du)
             total[: f + 1].addmm_(whole[k][: f + 1], dz.t())
             total[f + 1 :].addmm_(h, du.t())
             if dx is not None:
-                torch.mm(self.wx.t(), dz, out=dx[k])
-        self.g["bh"].copy_(dbh[:, 0] * TWO)
-        self._finish(total)
+                torch.mm(self.w["wx"], dz, out=dx[k])
+        self.g["bh"].copy_(dbh[:, 0])
+        self._finish()
         return dx

@@ -89,6 +89,7 @@ class Chunks:
         # how many origins have a step after the first one among their H steps ahead
         often = np.minimum(np.minimum(self._steps_W, self._steps_W[::-1] + 1), min(chunk, self.horizon))[1:]
         self._often_V = torch.from_numpy(often).to(device, torch.float32)
+        self._far_W1 = self._steps_W[:, None]  # between the places of a slot in the rings
         self._no_rows = torch.zeros(0, dtype=torch.int64, device=device)
 
     @staticmethod
@@ -108,6 +109,7 @@ class Chunks:
         self.since = np.concatenate([self.since, np.zeros(more, np.int64)])
         self.ready_at = np.concatenate([self.ready_at, np.zeros(more, np.int64)])
         self._by_key = None
+        self._far_W1 = (self._steps_W * self.memory.rings.stride)[:, None]
 
     def add(self, slot: int, series: str) -> None:
         self.offset[slot] = zlib.crc32(series.encode()) % self.chunk
@@ -269,7 +271,7 @@ class Chunks:
         begun = np.empty(num, np.int64)
         begun[: slots.size] = modulo(first, length) * stride + slots
         begun[slots.size :] = begun[0]
-        places = begun + (self._steps_W * stride)[:, None]
+        places = begun + self._far_W1
         # those beyond the end go on at the beginning; the others, less the whole, are huge without a sign
         wrapped = (places - length * stride).view(np.uint64)
         np.minimum(places.view(np.uint64), wrapped, out=wrapped)

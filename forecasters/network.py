@@ -39,6 +39,7 @@ class Network:
         device: torch.device,
     ) -> None:
         self.layers = [cell(inputs if k == 0 else hidden, hidden, passes_on=k > 0) for k in range(layers)]
+        self.state_width = sum(layer.state_width for layer in self.layers)
         self.hidden = hidden
         self.horizon = horizon
         head = {"wo": (hidden, horizon), "skip": (inputs, horizon), "bo": (horizon,)}
@@ -55,15 +56,28 @@ class Network:
         self.gradient = torch.zeros_like(self.weights)
         self._bind("w", self.weights)
         self._bind("g", self.gradient)
+        for layer in self.layers:
+            layer.make_room()
+        self._make_room()
         self.refresh()
 
     def refresh(self) -> None:
         """Make what is derived from the weights anew; called after each change of them."""
         for layer in self.layers:
             layer.prepare()
-        missing = -self.horizon % WHOLE_COLUMNS
-        wide = (torch.nn.functional.pad(self.head[name], (0, missing)) for name in ("bo", "skip", "wo"))
-        self._wide = [w.unsqueeze(1) if w.dim() == 1 else w.t() for w in wide]
+        if self._narrow is not self._head_weights:
+            self._narrow.copy_(self._head_weights)
+
+    def _make_room(self) -> None:
+        """For the head in whole groups of columns; where it has no others, it is taken as it is."""
+        hidden, inputs = self.head["wo"].shape[0], self.head["skip"].shape[0]
+        self._head_weights = self.weights[-(hidden + inputs + 1) * self.horizon :].view(-1, self.horizon)
+        wide = self._narrow = self._head_weights
+        if missing := -self.horizon % WHOLE_COLUMNS:
+            wide = wide.new_zeros(hidden + inputs + 1, self.horizon + missing)
+            self._narrow = wide[:, : self.horizon]
+        wo, skip, bo = wide.split([hidden, inputs, 1])
+        self._wide = [bo.t(), skip.t(), wo.t()]
 
     def _bind(self, which: str, flat: Tensor) -> None:
         head: dict[str, Tensor] = {}
@@ -82,10 +96,6 @@ class Network:
             size = math.prod(shape)
             yield name, flat[at : at + size].view(shape)
             at += size
-
-    @property
-    def state_width(self) -> int:
-        return sum(layer.state_width for layer in self.layers)
 
     @property
     def flops(self) -> int:
@@ -148,7 +158,7 @@ class Adam:
     """Adam (Kingma & Ba 2015, algorithm 1) on a flat vector; the norm is clipped (Pascanu et al. 2013).
 
     A gradient or loss that is not finite changes nothing. What happened is counted on the device, so that no
-    step waits for the host.
+    step waits for the host: steps `applied`, of these `clipped`, and those `skipped`; the last `norm`.
     """
 
     weights: Tensor
@@ -158,29 +168,40 @@ class Adam:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
+        new = self.weights.new_tensor
         self.first = torch.zeros_like(self.weights)
         self.second = torch.zeros_like(self.weights)
-        zero = self.weights.new_zeros(())
-        self.applied, self.clipped, self.skipped = zero.clone(), zero.clone(), zero.clone()
-        self.norm = zero.clone()
+        self.norm = new(0.0)
+        self._tried = 0
+        self._tally = new([0.0, 0.0])
+        self.applied, self.clipped = self._tally.unbind(0)
+        # on the device, once: each number of Python's in an expression costs as much as the operation
+        self._zero, self._one, self._clip = new(0.0), new(1.0), new(self.clip)
+        self._bars = new([-1.0, self.clip])
+        self._betas = new([self.beta1, self.beta2])
+
+    @property
+    def skipped(self) -> Tensor:
+        return self._tried - self.applied
 
     def apply(self, gradient: Tensor, loss: Tensor, rate: float) -> None:
         norm = torch.linalg.vector_norm(gradient)
-        finite = torch.isfinite(norm) & torch.isfinite(loss)
-        factor = (self.clip / norm.clamp(min=1e-12)).clamp(max=1.0)
-        gradient = torch.where(finite, gradient * factor, torch.zeros_like(gradient))
-        keep = finite.to(gradient.dtype)
-        self.applied = self.applied + keep
-        self.clipped = self.clipped + keep * (norm > self.clip)
-        self.skipped = self.skipped + (1.0 - keep)
-        self.norm = torch.where(finite, norm, self.norm)
-        # with keep = 0 every factor below is one or zero: nothing moves
+        sound = torch.addcmul(norm, torch.add(norm, loss), self._zero)  # NaN unless both are finite
+        passed = torch.gt(sound, self._bars)  # applied, clipped
+        self._tried += 1
+        self._tally.add_(passed)
+        keep = passed[0]
+        self.norm = torch.where(keep, norm, self.norm)
+        factor = torch.div(self._clip, norm.clamp(min=self.clip))
+        gradient = torch.where(keep, gradient * factor, self._zero)
+        # without keep every factor below is one or zero: nothing moves
         self.first.lerp_(gradient, keep * (1.0 - self.beta1))
-        self.second.lerp_(gradient * gradient, keep * (1.0 - self.beta2))
+        self.second.lerp_(gradient.square(), keep * (1.0 - self.beta2))
         n = self.applied.clamp(min=1.0)
-        size = rate * keep / (1.0 - self.beta1**n)
-        root = (self.second / (1.0 - self.beta2**n)).sqrt_().add_(self.epsilon)
-        self.weights.sub_(size * self.first / root)
+        known_first, known_second = torch.sub(self._one, torch.pow(self._betas, n)).unbind(0)
+        size = torch.div(keep * rate, known_first)
+        root = torch.div(self.second, known_second).sqrt_().add_(self.epsilon)
+        self.weights.addcdiv_(self.first * size, root, value=-1.0)
 
     def save(self) -> Iterator[tuple[str, Tensor]]:
         for name in ("first", "second", "applied", "clipped", "skipped", "norm"):
@@ -188,9 +209,11 @@ class Adam:
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         for name in ("first", "second", "applied", "clipped", "skipped", "norm"):
-            old = getattr(self, name)
-            if state[name].shape != old.shape:
+            expected = getattr(self, name).shape
+            if state[name].shape != expected:
                 raise ValueError(
-                    f"optimizer {name}: expected {tuple(old.shape)}, found {tuple(state[name].shape)}"
+                    f"optimizer {name}: expected {tuple(expected)}, found {tuple(state[name].shape)}"
                 )
-            setattr(self, name, state[name].to(old.device).clone())
+            if name != "skipped":
+                getattr(self, name).copy_(state[name])
+        self._tried = int(state["applied"]) + int(state["skipped"])
