@@ -72,6 +72,7 @@ class Chunks:
         self.device = device
         self.behind = self.horizon // chunk  # chunks between the newest and the newest complete one
         self.rest = self.horizon % chunk
+        self._kept = self.states_kept(memory.horizon, chunk)
         self.pool = pool
         self.pool_x = torch.zeros(pool, chunk, NUM_FEATURES, dtype=torch.float16, device=device)
         self.pool_target = torch.full(
@@ -79,6 +80,8 @@ class Chunks:
         )
         self.pool_filled = 0
         self.offset = np.zeros(0, np.int64)
+        self._last = np.zeros(0, np.int64)
+        """The step that ends a chunk, modulo a chunk: follows from `offset`."""
         self.trained = np.zeros(0, np.int64)
         self.since = np.zeros(0, np.int64)  # steps before it can't be trained on
         self.ready_at = np.zeros(0, np.int64)
@@ -105,6 +108,7 @@ class Chunks:
     def grow(self, capacity: int) -> None:
         more = capacity - self.offset.size
         self.offset = np.concatenate([self.offset, np.zeros(more, np.int64)])
+        self._last = np.concatenate([self._last, np.zeros(more, np.int64)])
         self.trained = np.concatenate([self.trained, np.full(more, -1, np.int64)])
         self.since = np.concatenate([self.since, np.zeros(more, np.int64)])
         self.ready_at = np.concatenate([self.ready_at, np.zeros(more, np.int64)])
@@ -113,6 +117,7 @@ class Chunks:
 
     def add(self, slot: int, series: str) -> None:
         self.offset[slot] = zlib.crc32(series.encode()) % self.chunk
+        self._last[slot] = self.chunk - 1 - self.offset[slot]
         self.trained[slot], self.since[slot] = -1, 0
         self.ready_at[slot] = self._next_ready(self.trained[slot], self.offset[slot])
         self._by_key = None
@@ -127,16 +132,17 @@ class Chunks:
         """(rows of the wave where a chunk ends, places of their states in the flattened ring); the same for
         all networks."""
         if wave.ends is None:
-            rows, at = self.find_ends(wave.rows.slots, wave.arrival.step)
+            rows, at = self.find_ends(wave.rows.slots, wave.arrival.step, self._last[wave.rows.host])
             wave.ends = torch.from_numpy(rows).to(self.device), torch.from_numpy(at).to(self.device)
         return wave.ends
 
-    def find_ends(self, slots: Ints, steps: Ints) -> tuple[Ints, Ints]:
-        """As `ends`, of these slots at these steps."""
-        step, kept = self.offset[slots] + steps, self.states_kept(self.horizon, self.chunk)
-        step += 1
-        rows = np.flatnonzero(modulo(step, self.chunk) == 0)
-        return rows, slots[rows] * kept + step[rows] // self.chunk % kept
+    def find_ends(self, slots: Ints, steps: Ints, last: Ints | None = None) -> tuple[Ints, Ints]:
+        """As `ends`, of these slots at these steps. last: of these slots, where it is there."""
+        last = self._last[slots] if last is None else last
+        (rows,) = (modulo(steps, self.chunk) == last).nonzero()
+        number = steps[rows] // self.chunk
+        number += 1
+        return rows, slots[rows] * self._kept + modulo(number, self._kept)
 
     def newest(self, slots: Ints, steps: Ints) -> Ints:
         """Number of the newest chunk due at `steps`; chunk c ends with step cK - offset - 1."""
@@ -186,10 +192,9 @@ class Chunks:
         x, target, weight = self._gather(rows, num_whole, replayed)
         if kept_at.numel():
             self._put_into_pool(kept_at, *(t.index_select(2, kept_from) for t in (x, target, weight)))
-        kept = self.states_kept(self.horizon, self.chunk)
         return Batch(
             x_KFB=x, target_KHB=target.clamp_(-CLIP, CLIP), weight_KHB=weight,
-            begun_at=torch.from_numpy(slots * kept + (number - 1) % kept).to(self.device),
+            begun_at=torch.from_numpy(slots * self._kept + (number - 1) % self._kept).to(self.device),
             replayed=replayed, kept_from=kept_from, kept_at=kept_at,
         )  # fmt: skip
 
