@@ -94,6 +94,19 @@ def test_loss_and_gradients_equal_autograd(name: str, layers: int, seed: int, de
             torch.testing.assert_close(layer.g["bh"], bias, **close)
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_float16_inputs_are_taken_as_they_are(name: str) -> None:
+    network, _, x_KRF, state, generator = paired(name, 2, 0)
+    x = x_KRF.transpose(1, 2).to(torch.float16)
+    target = torch.randn(CHUNK, HORIZON, ROWS, generator=generator)
+    losses, gradients = [], []
+    for given in (x, x.to(torch.float32)):
+        losses.append(network.accumulate(given, state.t(), target, torch.ones_like(target), 1.0))
+        gradients.append(network.gradient.clone())
+    assert torch.equal(*losses)
+    assert torch.equal(*gradients)
+
+
 @pytest.mark.parametrize("cell", [Elman, LSTM, GRU])
 def test_recurrent_weights_begin_orthogonal_and_the_head_at_zero(cell: type[Cell]) -> None:
     network = Network(cell, INPUTS, HIDDEN, 2, HORIZON, torch.Generator().manual_seed(1), torch.device("cpu"))
