@@ -100,8 +100,8 @@ def test_float16_inputs_are_taken_as_they_are(name: str) -> None:
     x = x_KRF.transpose(1, 2).to(torch.float16)
     target = torch.randn(CHUNK, HORIZON, ROWS, generator=generator)
     losses, gradients = [], []
-    for given in (x, x.to(torch.float32)):
-        losses.append(network.accumulate(given, state.t(), target, torch.ones_like(target), 1.0))
+    for x_KFR in (x, x.to(torch.float32)):
+        losses.append(network.accumulate(x_KFR, state.t(), target, torch.ones_like(target), 1.0))
         gradients.append(network.gradient.clone())
     assert torch.equal(*losses)
     assert torch.equal(*gradients)
