@@ -11,17 +11,18 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from kafka import errors
 
 from pipeline.clients import BrokerError
+from pipeline.exporters.arrow_values import ArrowEncoder
 from pipeline.exporters.kafka_delivery import Closed, Delivery, is_too_large
 from pipeline.exporters.kafka_values import (
     CUT_BYTES,
     encode_alert,
-    encode_arrow,
     encode_json,
     list_letter_headers,
     select,
@@ -64,6 +65,7 @@ class KafkaEmitter:
             is_idempotent=False,
         )
         self._failure: BaseException | None = None
+        self._arrow = ArrowEncoder()
         self._placed: dict[str, int] = {}
         self._placed_in = 0
         self._missing_until: dict[str, float] = {}
@@ -86,13 +88,14 @@ class KafkaEmitter:
         if chosen.is_empty:
             return
         topic = self._options.forecasts_topic
-        partition_N = self._place(topic, forecasts.series)
+        partitions = self._count_partitions(topic)
         if self._emitted.format == "json":
-            partitions = partition_N.tolist()
+            placed = self._place(partitions, forecasts.series).tolist()
             for row, value in encode_json(forecasts, chosen):
-                self._send(topic, value, key=forecasts.series[row].encode(), partition=partitions[row])
+                self._send(topic, value, key=forecasts.series[row].encode(), partition=placed[row])
         else:
-            for partition, value in encode_arrow(forecasts, chosen, partition_N):
+            place = partial(self._place, partitions, forecasts.series)
+            for partition, value in self._arrow.encode(forecasts, chosen, partitions, place):
                 self._send(topic, value, partition=partition)
 
     def alerts(self, alerts: Sequence[Alert]) -> None:
@@ -169,10 +172,9 @@ class KafkaEmitter:
             sentence = self._explain(self._failure, "forecasts or alerts")
             raise EmitterError(f"something was not delivered: {sentence}") from self._failure
 
-    def _place(self, topic: str, series: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Partitions of series, as Kafka's default partitioner chooses them by their key: remembered, because
-        kafka-python computes them in Python for every message."""
-        partitions = self._count_partitions(topic)
+    def _place(self, partitions: int, series: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Of so many partitions those of series, as Kafka's default partitioner chooses them by their key:
+        remembered, because kafka-python computes them in Python for every message."""
         if partitions != self._placed_in:
             self._placed, self._placed_in = {}, partitions
         placed = self._placed

@@ -17,7 +17,8 @@ from pipeline.config import ConfigError, load_config
 from pipeline.engine.options import IntakeOptions, LifeOptions, ShardOptions
 from pipeline.engine.settings import SeriesSettings
 from pipeline.engine.shard import Shard
-from pipeline.exporters.kafka_values import encode_arrow, encode_json, select
+from pipeline.exporters.arrow_values import ArrowEncoder
+from pipeline.exporters.kafka_values import encode_json, select
 from pipeline.exporters.prometheus import MetricsExporter
 from pipeline.issued import Selection
 from pipeline.kafka_options import EmitterOptions
@@ -97,9 +98,8 @@ def test_what_is_sent_is_the_leaders(played: tuple[Shard[Any], list[Alert], list
     assert {m["series"]: m["forecaster"] for m in messages[: len(last.series)]} == followed
     assert {m["forecaster"] for m in messages[len(last.series) :]} == {"naive"}
     assert LEADER not in {m["forecaster"] for m in messages}
-    batches = [
-        m for _, m in encode_arrow(last, select(last, EmitterOptions()), np.zeros(len(last.series), int))
-    ]
+    chosen, placed = select(last, EmitterOptions()), np.zeros(len(last.series), int)
+    batches = [m for _, m in ArrowEncoder().encode(last, chosen, 1, lambda: placed)]
     rows = pa.ipc.open_stream(batches[0]).read_all().to_pylist()
     assert {row["series"]: row["forecaster"] for row in rows} == followed
     # one more step: the column of the leader is that of the forecaster it names
