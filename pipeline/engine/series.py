@@ -45,6 +45,7 @@ class SeriesTable:
         self._places: dict[str, int] = {}
         self._ids: list[str | None] = []  # by place
         self._free: list[int] = []  # a heap
+        self._last_names: tuple[Int64Array, list[str]] = (np.empty(0, np.int64), [])
 
     def __len__(self) -> int:
         return len(self._places)
@@ -72,6 +73,12 @@ class SeriesTable:
         name = self._ids[place]
         assert name is not None, f"place {place} is free"
         return name
+
+    def names(self, places: Int64Array) -> list[str]:
+        """In this order; the list of the last call where places are the same, so leave it as it is."""
+        if not np.array_equal(self._last_names[0], places):
+            self._last_names = places, [self.name(at) for at in places.tolist()]
+        return self._last_names[1]
 
     def add(self, name: str, settings: SeriesSettings) -> int:
         """A place for a new series."""
@@ -101,6 +108,7 @@ class SeriesTable:
             del self._places[self.name(place)]
             self._ids[place] = None
             heapq.heappush(self._free, place)
+        self._last_names = (np.empty(0, np.int64), [])  # another one may come to such a place
         self.columns.reset(np.array(places, np.int64))
 
     def save(self, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
@@ -113,6 +121,7 @@ class SeriesTable:
         self._ids = json.loads(state[f"{prefix}.ids"].numpy().tobytes())
         self._places = {name: at for at, name in enumerate(self._ids) if name is not None}
         self._free = [at for at, name in enumerate(self._ids) if name is None]
+        self._last_names = (np.empty(0, np.int64), [])
         self.columns.load(prefix, state)
         if self.columns.size != len(self._ids):
             raise ValueError(

@@ -170,13 +170,13 @@ class Shard(Generic[ResultT]):
         told: list[Placed] = []
         judged: list[Judged] = []
         for wave, rows in self._engine.step_rows(placed.steps):
-            names = [table.name(at) for at in series[rows].tolist()]
+            places = series[rows]
             stepped = SteppedWave(
                 wave=wave,
-                series=names,
-                step_ms=cadence_ms[series[rows]],
+                series=table.names(places),
+                step_ms=cadence_ms[places],
                 fault=placed.steps.fault[rows],
-                readings_learned=self.lives.accepted[series[rows]],
+                readings_learned=self.lives.accepted[places],
             )
             yield Outcome(stepped=stepped)
             if (find_alarms := getattr(wave.result, "find_alarms", None)) is not None:

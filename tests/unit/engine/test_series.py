@@ -35,6 +35,23 @@ def test_free_places_survive_saving() -> None:
     assert [other.add(name, SeriesSettings()) for name in "xyz"] == [0, 2, 4]
 
 
+def test_names_are_those_of_now() -> None:
+    table, places = make_table("abcd"), np.array([3, 1])
+    names = table.names(places)
+    assert names == ["d", "b"]
+    assert table.names(places.copy()) is names, "a round of the same series"
+    assert table.names(np.array([1, 3])) == ["b", "d"]
+    assert table.names(places) == names
+    table.forget([1])
+    table.add("new", SeriesSettings())
+    assert table.names(places) == ["d", "new"]
+    assert names == ["d", "b"], "who has the list of before may go on with it"
+    other = make_table("wxyz")
+    other.names(places)
+    other.load("t", dict(table.save("t")))
+    assert other.names(places) == ["d", "new"]
+
+
 def test_a_table_with_fewer_places_than_ids_is_refused() -> None:
     state = dict(make_table("abcd").save("t")) | {
         name: tensor for name, tensor in make_table("abc").save("t") if name != "t.ids"
