@@ -1,6 +1,7 @@
 """What a stepped wave says to the outside: the forecasts that are sent, and how right earlier ones proved.
 
-Letters: N rows, E forecasters, Q scored steps, H horizon. Here results come to the host, once a wave.
+Letters: N rows, padded to R, E forecasters, Q scored steps, H horizon. Here results come to the host, once a
+wave, with the rows last, as the bank has them: a copy with the rows first is made where messages are written.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from forecasters import Result
@@ -35,11 +37,17 @@ class Selection:
     def take(self, stepped: SteppedWave[Result]) -> Forecasts:
         """In the series' own units, rounded to float32 as the last thing."""
         result = stepped.wave.result
-        at = self._at.to(result.departure.device)
-        departure, half = result.departure.index_select(1, at), result.half.index_select(1, at)
-        followed = self._put_leaders(result, departure, half) if self._leads else ()
-        said = torch.stack((departure, departure - half, departure + half))
-        mean, lower, upper = (result.base[:, None, None] + said).to(torch.float32).cpu().numpy()
+        departure_EHN, half_EHN = (
+            self._pick(result, result.departure_EHR),
+            self._pick(result, result.half_EHR),
+        )
+        followed = self._put_leaders(result, departure_EHN, half_EHN) if self._leads else ()
+        base_N = result.base.cpu().numpy()
+        mean, lower, upper = said_3EHN = np.empty((3, *departure_EHN.shape), np.float32)
+        np.add(base_N, departure_EHN, out=mean, casting="same_kind")
+        np.add(base_N, departure_EHN - half_EHN, out=lower, casting="same_kind")
+        np.add(base_N, departure_EHN + half_EHN, out=upper, casting="same_kind")
+        mean, lower, upper = said_3EHN.transpose(0, 3, 1, 2)
         return Forecasts(
             series=stepped.series,
             event_time_ms=stepped.wave.event_time_ms,
@@ -51,30 +59,36 @@ class Selection:
             followed=followed,
         )
 
-    def _put_leaders(self, result: Result, departure: torch.Tensor, half: torch.Tensor) -> Sequence[str]:
+    def _pick(self, result: Result, columns_EHR: torch.Tensor) -> npt.NDArray[np.float32]:
+        """Those that are sent, `[E, H, N]`: a copy."""
+        picked = columns_EHR.index_select(0, self._at.to(columns_EHR.device))
+        found: npt.NDArray[np.float32] = picked.cpu().numpy()[..., : result.num]
+        return found
+
+    def _put_leaders(
+        self, result: Result, departure_EHN: npt.NDArray[np.float32], half_EHN: npt.NDArray[np.float32]
+    ) -> Sequence[str]:
         """Names by row; their forecasts go into the column of the leader."""
         if result.champion is None:
             raise ValueError(
                 "a forecast of each series' leader: expected a bank with alerts, got one without"
             )
-        everyone = torch.arange(result.champion.numel(), device=result.champion.device)
-        column = self.sent.index(LEADER)
-        departure[:, column] = result.departure[everyone, result.champion]
-        half[:, column] = result.half[everyone, result.champion]
+        column, at = self.sent.index(LEADER), result.champion[None, None]
+        for own, everyone in ((departure_EHN, result.departure_EHR), (half_EHN, result.half_EHR)):
+            rows = everyone[..., : result.num]
+            own[column] = rows.gather(0, at.expand(1, *rows.shape[1:]))[0].cpu().numpy()
         return [self.names[at] for at in result.champion.tolist()]
 
 
 def find_scores(wave: Wave[Result]) -> Scores:
     """Errors in units of the series' naive one-step error: their mean is MASE."""
-    result = wave.result
-    unit = (result.scale / result.naive_error)[:, None, None]
-    error, width = (torch.stack((result.error, 2.0 * result.due_half)) * unit).cpu().numpy()
-    judged = torch.cat((result.scored[:, None], result.missed), 1).cpu().numpy()
+    result, num = wave.result, wave.result.num
+    unit_R = result.scale_R / result.naive_error_R
     return Scores(
         slots=wave.slots,
-        scored=judged[:, 0],
-        error=error,
-        missed=judged[:, 1:],
-        width=width,
+        scored=result.scored_QR.cpu().numpy()[:, :num],
+        error=(result.error_EQR * unit_R).cpu().numpy()[..., :num],
+        missed=result.missed_EQR.cpu().numpy()[..., :num],
+        width=(2.0 * result.due_half_EQR * unit_R).cpu().numpy()[..., :num],
         replaced=np.asarray(result.replaced.cpu().numpy(), np.int64),
     )

@@ -128,7 +128,8 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """How right one wave proved what was said before: rows [N] in any order, each slot at most once.
+    """How right one wave proved what was said before: rows [N] in any order, each slot at most once. They
+    come last, as the bank has them.
 
     E forecasters and Q scored steps in the order that the worker was built with. Errors and widths are in
     units of the series' naive one-step error (floored), so that the mean of |error| is MASE. Where `scored`
@@ -136,10 +137,10 @@ class Scores:
     """
 
     slots: Int64Array  # [N] of the shard
-    scored: BoolArray  # [N, Q] a forecast for this reading was judged
-    error: npt.NDArray[np.float32]  # [N, E, Q] value less forecast
-    missed: BoolArray  # [N, E, Q] the value lay outside the interval
-    width: npt.NDArray[np.float32]  # [N, E, Q] of the interval
+    scored: BoolArray  # [Q, N] a forecast for this reading was judged
+    error: npt.NDArray[np.float32]  # [E, Q, N] value less forecast
+    missed: BoolArray  # [E, Q, N] the value lay outside the interval
+    width: npt.NDArray[np.float32]  # [E, Q, N] of the interval
     replaced: Int64Array  # [E] new forecasts that were not believable and were replaced by naive
 
 

@@ -80,14 +80,14 @@ def make_exporter(*, series: int, shown: int) -> tuple[CollectorRegistry, Metric
     exporter.on_assigned(TOPIC, PARTITION)
     draw = np.random.default_rng(0)
     slots = np.arange(series)
-    shape = (series, len(FORECASTERS), len(STEPS))
+    shape = (len(FORECASTERS), len(STEPS), series)
     for _ in range(3):
         exporter.on_wave(
             TOPIC,
             PARTITION,
             Scores(
                 slots=slots,
-                scored=np.ones((series, len(STEPS)), bool),
+                scored=np.ones((len(STEPS), series), bool),
                 error=draw.standard_normal(shape, np.float32),
                 missed=draw.random(shape) < 0.1,
                 width=np.ones(shape, np.float32),

@@ -106,11 +106,11 @@ class Recorder:
         scores = find_scores(wave)
         time_ms = np.broadcast_to(wave.event_time_ms[:, None], (len(series), len(self.steps)))
         origin_ms = time_ms - cadence_ms[:, None] * np.array(self.steps)
-        counted = scores.scored[:, self._columns] & (
+        counted = scores.scored[self._columns].T & (
             origin_ms >= self._history.scored_origin_ms[series][:, None]
         )
         bucket = np.clip((time_ms - self._from_ms) / self._bucket_ms, 0, BUCKETS - 1).astype(np.int64)
-        size_NEQ = np.abs(scores.error[:, :, self._columns]).astype(np.float64)
+        size_NEQ = np.abs(scores.error[:, self._columns].transpose(2, 0, 1)).astype(np.float64)
         for at in range(len(self.steps)):
             rows = counted[:, at]
             np.add.at(self._sum_BEQ[:, :, at], bucket[rows, at], size_NEQ[rows, :, at])

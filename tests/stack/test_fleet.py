@@ -87,12 +87,12 @@ def prometheus(
 
 
 def make_scores(rng: np.random.Generator, size: int) -> Scores:
-    shape = (size, len(FORECASTERS), len(STEPS))
+    shape = (len(FORECASTERS), len(STEPS), size)
     return Scores(
         slots=np.arange(size),
-        scored=np.ones((size, len(STEPS)), bool),
-        error=rng.standard_t(3, shape).astype(np.float32) * np.arange(1, size + 1)[:, None, None] / size,
-        missed=rng.random(shape) < np.arange(1, size + 1)[:, None, None] / size / 4,
+        scored=np.ones((len(STEPS), size), bool),
+        error=rng.standard_t(3, shape).astype(np.float32) * np.arange(1, size + 1) / size,
+        missed=rng.random(shape) < np.arange(1, size + 1) / size / 4,
         width=np.ones(shape, np.float32),
         replaced=np.zeros(len(FORECASTERS), np.int64),
     )
@@ -114,11 +114,12 @@ def test_figures_are_those_of_all_series_at_once(
         same = f"count(abs({rule.name} - ({rule.expr})) < 1e-12) == {len(FORECASTERS) * len(STEPS)}"
         prometheus.wait_until(lambda same=same: bool(prometheus.query(same)), same)
     every = np.concatenate(
-        [np.stack([np.abs(wave[at].error) for wave in waves]) for at in range(2)], axis=1
-    ).mean(axis=0, dtype=np.float64)  # [S, E, Q]
+        [np.stack([np.abs(wave[at].error) for wave in waves]) for at in range(2)], axis=3
+    ).mean(axis=0, dtype=np.float64)  # [E, Q, S]
+    every = every.transpose(2, 0, 1)
     skill = 1 - every.sum(0) / every.sum(0)[:1]
     mase = every.mean(0)
-    missed = np.concatenate([wave[at].missed for wave in waves for at in range(2)]).mean(0)
+    missed = np.concatenate([wave[at].missed for wave in waves for at in range(2)], axis=2).mean(2)
     for name, wanted in (("forecast_skill:ratio", skill), ("forecast_mase:ratio", mase)):
         found = prometheus.query(f"gatecast:{name}")
         assert len(found) == wanted.size

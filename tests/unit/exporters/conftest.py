@@ -74,14 +74,19 @@ def scores() -> Callable[..., Scores]:
         scored: object = True,
         replaced: Sequence[int] = (0, 0),
     ) -> Scores:
-        """Columns may be given as anything that broadcasts to their shape."""
+        """Columns may be given as anything that broadcasts to `[N, E, Q]`, or `[N, Q]`: read in tests, rows
+        come first."""
         n, e, q = len(slots), len(FORECASTERS), len(STEPS)
+
+        def rows_last(column: object, kind: type) -> np.ndarray:
+            return np.broadcast_to(column, (n, e, q)).transpose(1, 2, 0).astype(kind)
+
         return Scores(
             slots=np.array(slots, np.int64),
-            scored=np.broadcast_to(scored, (n, q)).astype(bool),
-            error=np.broadcast_to(error, (n, e, q)).astype(np.float32),
-            missed=np.broadcast_to(missed, (n, e, q)).astype(bool),
-            width=np.broadcast_to(width, (n, e, q)).astype(np.float32),
+            scored=np.broadcast_to(scored, (n, q)).T.astype(bool),
+            error=rows_last(error, np.float32),
+            missed=rows_last(missed, bool),
+            width=rows_last(width, np.float32),
             replaced=np.array(replaced, np.int64),
         )
 

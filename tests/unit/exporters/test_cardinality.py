@@ -37,10 +37,10 @@ def make_alert(number: int, *, state: str = "firing") -> Alert:
 
 
 def make_scores(size: int) -> Scores:
-    shape = (size, len(FORECASTERS), len(STEPS))
+    shape = (len(FORECASTERS), len(STEPS), size)
     return Scores(
         slots=np.arange(size),
-        scored=np.ones((size, len(STEPS)), bool),
+        scored=np.ones((len(STEPS), size), bool),
         error=np.ones(shape, np.float32),
         missed=np.zeros(shape, bool),
         width=np.ones(shape, np.float32),

@@ -156,3 +156,34 @@ def test_order_of_rows_and_of_waves_over_series_does_not_matter(exported, scores
         exported.exporter.on_wave(*OTHER, scores([row], errors[row]))
     both = exported.value("forecast_error_over_series", forecaster="lstm", step="6")
     assert both == pytest.approx(2 * one, rel=1e-6)
+
+
+def test_waves_of_any_slots_agree_with_one_reading_after_the_other(assigned, scores):
+    """Slots that follow one another, shuffled ones and ones with holes; some scored at some steps only."""
+    rng, windows, counted = np.random.default_rng(3), {}, np.zeros((4, 2, 5))
+    for slots in (np.arange(30), rng.permutation(30), np.arange(5, 25), rng.permutation(60)[:20], [7]):
+        error = rng.normal(size=(len(slots), 2, 5)) * 10.0 ** rng.integers(-3, 4, (len(slots), 2, 5))
+        error, width = error.astype(np.float32), rng.random((len(slots), 2, 5), np.float32)
+        scored, missed = rng.random((len(slots), 5)) < 0.7, rng.random((len(slots), 2, 5)) < 0.3
+        assigned.exporter.on_wave(*SHARD, scores(slots, error, scored=scored, missed=missed, width=width))
+        for n, slot in enumerate(slots):
+            for q in np.flatnonzero(scored[n]):
+                size = np.minimum(np.abs(error[n, :, q]), LARGEST_ERROR)
+                windows.setdefault((slot, q), []).append(size)
+                below, above = missed[n, :, q] & (error[n, :, q] < 0), missed[n, :, q] & (error[n, :, q] >= 0)
+                counted[:, :, q] += size, width[n, :, q], below, above
+    for e, forecaster in enumerate(("naive", "lstm")):
+        for q, step in ((0, "1"), (1, "2"), (3, "4"), (4, "6")):
+            labels = {"forecaster": forecaster, "step": step}
+            means = [np.mean(sizes, axis=0)[e] for (_, at), sizes in windows.items() if at == q]
+            found = [
+                assigned.value("forecast_error_over_series", **labels),
+                assigned.value("forecast_scaled_error_sum", **labels),
+                assigned.value("forecast_interval_scaled_width_sum", **labels),
+                assigned.value("forecast_interval_misses_total", side="below", **labels),
+                assigned.value("forecast_interval_misses_total", side="above", **labels),
+            ]
+            assert found == pytest.approx([sum(means), *counted[:, e, q]], rel=1e-5)
+            assert assigned.value("forecast_scored_series", step=step) == len(means)
+            number = sum(len(sizes) for (_, at), sizes in windows.items() if at == q)
+            assert assigned.value("forecast_scaled_error_count", **labels) == number
