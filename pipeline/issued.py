@@ -80,6 +80,18 @@ class Selection:
         return [self.names[at] for at in result.champion.tolist()]
 
 
+def pick(
+    columns_EHR: torch.Tensor, forecasters: Sequence[int], steps: Sequence[int]
+) -> npt.NDArray[np.float32]:
+    """`[E H, R]` on the host: of these forecasters, by place, those so many steps ahead."""
+    horizon = columns_EHR.shape[1]
+    at = torch.tensor([k * horizon + step - 1 for k in forecasters for step in steps])
+    found: npt.NDArray[np.float32] = (
+        columns_EHR.flatten(0, 1).index_select(0, at.to(columns_EHR.device)).cpu().numpy()
+    )
+    return found
+
+
 def find_scores(wave: Wave[Result]) -> Scores:
     """Errors in units of the series' naive one-step error: their mean is MASE."""
     result, num = wave.result, wave.result.num

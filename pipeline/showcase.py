@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from forecasters import Result
 from pipeline.engine.shard import Shard, SteppedWave
+from pipeline.issued import pick
 from pipeline.ports import Partition
 from pipeline.records import Alert, Float64Array, Int64Array, Profile, Shown
 
@@ -77,6 +77,20 @@ class _Room:
     said: Said
     place: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """[S] by slot: place among the shown, or NOT_SHOWN."""
+    last: tuple[Int64Array, Int64Array, Int64Array] | None = None
+    """Slots of the last wave, rows of it that are shown, and their places."""
+
+    def find_rows(self, slots: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """Rows that are shown, and their places: those of the last wave where slots are the same."""
+        if self.last is None or not np.array_equal(self.last[0], slots):
+            place = self.place[np.minimum(slots, self.place.size - 1)]
+            rows = np.flatnonzero((place != NOT_SHOWN) & (slots < self.place.size))
+            self.last = slots.copy(), rows, place[rows]
+        return self.last[1:]
+
+    def leave(self, slots: Int64Array) -> None:
+        self.place[slots[slots < self.place.size]] = NOT_SHOWN
+        self.last = None
 
 
 class Showcase:
@@ -122,16 +136,15 @@ class Showcase:
         room = self._rooms.get(partition)
         if room is None or not room.place.size:
             return None
-        wave, slots = stepped.wave, stepped.wave.slots
-        place = room.place[np.minimum(slots, room.place.size - 1)]
-        rows = np.flatnonzero((place != NOT_SHOWN) & (slots < room.place.size))
+        wave = stepped.wave
+        rows, places = room.find_rows(wave.slots)
         if not rows.size:
             return None
-        places, time_ms, step_ms = place[rows], wave.event_time_ms[rows], stepped.step_ms[rows]
+        time_ms, step_ms = wave.event_time_ms[rows], stepped.step_ms[rows]
         said, find_alarms = room.said.take(places, time_ms, step_ms), wave.result.find_alarms
-        room.said.put(places, time_ms, step_ms, self._pick(wave.result, rows))
         learned = stepped.readings_learned[rows]
         last = wave.result.base.cpu().numpy()[rows]
+        room.said.put(places, time_ms, step_ms, self._pick(wave.result, rows, last))
         shown = Shown(
             places=places,
             # a sensor that nobody watched is shown from its alert on: what it measured last is known here
@@ -151,22 +164,18 @@ class Showcase:
     def leave(self, partition: Partition, slots: Int64Array) -> None:
         """These slots belong to other series from now on."""
         if (room := self._rooms.get(partition)) is not None:
-            room.place[slots[slots < room.place.size]] = NOT_SHOWN
+            room.leave(slots)
 
-    def _pick(self, result: Result, rows: Int64Array) -> Float64Array:
+    def _pick(self, result: Result, rows: Int64Array, base_N: Float64Array) -> Float64Array:
         """`[N, L, E, 3]` mean, lower and upper of what is said now, as it is sent."""
-        device = result.departure.device
-        at = torch.from_numpy(rows).to(device)
-        forecasters = torch.tensor(self._at, device=device)
-        steps = torch.tensor(self.options.steps, device=device) - 1
-        departure, half = (
-            part.index_select(0, at).index_select(1, forecasters).index_select(2, steps)
-            for part in (result.departure, result.half)
+        departure_ELN, half_ELN = (
+            pick(part, self._at, self.options.steps)
+            .take(rows, 1)
+            .reshape(len(self._at), len(self.options.steps), -1)
+            for part in (result.departure_EHR, result.half_EHR)
         )
-        base = result.base.index_select(0, at)[:, None, None]
-        said = torch.stack([base + departure, base + (departure - half), base + (departure + half)], 3)
-        picked: Float64Array = said.transpose(1, 2).cpu().numpy()
-        return picked
+        said_3ELN = np.stack([departure_ELN, departure_ELN - half_ELN, departure_ELN + half_ELN])
+        return (base_N + said_3ELN).transpose(3, 2, 1, 0)
 
     def _put(self, partition: Partition, names: tuple[str, ...], slots: Sequence[int]) -> None:
         before = self._rooms.get(partition)

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from forecasters import Result
 from forecasters.recall import Recall
 from pipeline.engine.shard import SteppedWave
+from pipeline.issued import pick
 from pipeline.ports import Partition
 from pipeline.records import BoolArray, Float64Array, Int64Array
 
@@ -52,6 +53,16 @@ class Course:
     is_past: BoolArray  # [T'] false for times still to come
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Of a wave of these series in these slots: rows that are followed, and their places."""
+
+    series: list[str]
+    slots: Int64Array
+    rows: Int64Array
+    places: Int64Array
+
+
 class Tracks:
     """`add` and `find_wanted` belong on the runner's thread, `course` on any other."""
 
@@ -67,62 +78,78 @@ class Tracks:
         """names: of the bank; shown: those of them to keep; steps: those ahead to keep, from 1."""
         self.shown, self.steps = tuple(shown), tuple(steps)
         self._most, self._length = most, length
-        self._forecaster_at = torch.tensor([list(names).index(name) for name in shown], dtype=torch.int64)
-        self._step_at = torch.tensor(self.steps, dtype=torch.int64) - 1
+        self._forecaster_at = [list(names).index(name) for name in shown]
         self._lock = threading.Lock()
         self._places: dict[Key, int] = {}
         self._keys: list[Key] = []
         self._by_slot: dict[Partition, Int64Array] = {}
+        self._last: dict[Partition, _Rows] = {}
         self._wanted: dict[Key, None] = {}
         self._asked: dict[Key, None] = {}
         """In the order in which they were last asked for."""
         self._grow(0)
 
     def _grow(self, size: int) -> None:
-        shape = (size, self._length)
+        shape = (self._length, size)
         kept = self._count.size if size else 0
         fresh = {
-            "_time_MT": np.zeros(shape, np.int64),
+            "_time_TM": np.zeros(shape, np.int64),
             "_cadence_M": np.zeros(size, np.int64),
-            "_value_MT": np.full(shape, np.nan),
-            "_base_MT": np.full(shape, np.nan),
-            "_said_MTEL2": np.full((*shape, len(self.shown), len(self.steps), 2), np.nan, np.float32),
+            "_value_TM": np.full(shape, np.nan),
+            "_base_TM": np.full(shape, np.nan),
+            "_said_TM2EL": np.full((*shape, 2, len(self.shown), len(self.steps)), np.nan, np.float32),
             "_count": np.zeros(size, np.int64),
         }
         for name, column in fresh.items():
             if kept:
-                column[:kept] = getattr(self, name)
+                (column[:, :kept] if name.count("T") else column[:kept])[...] = getattr(self, name)
             setattr(self, name, column)
 
-    _time_MT: Int64Array
+    # T first: what a wave writes of all series lies side by side
+    _time_TM: Int64Array
     _cadence_M: Int64Array
-    _value_MT: Float64Array
-    _base_MT: Float64Array
-    _said_MTEL2: np.ndarray
+    _value_TM: Float64Array
+    _base_TM: Float64Array
+    _said_TM2EL: npt.NDArray[np.float32]
     _count: Int64Array
 
     # -- the runner's thread -----------------------------------------------------------------------------
 
     def add(self, partition: Partition, stepped: SteppedWave[Result]) -> None:
         """Take what a wave says about the series that are followed."""
+        rows, places = self._find_rows(partition, stepped)
+        if not rows.size:
+            return
         wave = stepped.wave
-        by_slot = self._widen(partition, int(wave.slots.max(initial=-1)) + 1)
-        places = by_slot[wave.slots]
+        said_N2EL = self._choose(wave.result, rows)
+        base_N = wave.result.base.cpu().numpy()[rows]
+        value_N = np.where(wave.masked[rows], np.nan, wave.value[rows])
+        with self._lock:
+            at = self._count[places] % self._length
+            self._time_TM[at, places] = wave.event_time_ms[rows]
+            self._value_TM[at, places] = value_N
+            self._base_TM[at, places] = base_N
+            self._said_TM2EL[at, places] = said_N2EL
+            self._count[places] += 1
+            self._cadence_M[places] = stepped.step_ms[rows]
+
+    def _find_rows(self, partition: Partition, stepped: SteppedWave[Result]) -> tuple[Int64Array, Int64Array]:
+        """Rows of the series that are followed, and their places; those of the last wave where it was of the
+        same series and no place has changed hands since."""
+        last, slots = self._last.get(partition), stepped.wave.slots
+        if last and last.series == stepped.series and np.array_equal(last.slots, slots):
+            return last.rows, last.places
+        by_slot = self._widen(partition, int(slots.max(initial=-1)) + 1)
+        places = by_slot[slots]
         if len(self._keys) < self._most and (places == NOWHERE).any():
             self._admit_rows(partition, stepped, places)
         rows = np.flatnonzero(places != NOWHERE)
         for row in rows.tolist():
             if self._keys[places[row]][1] != stepped.series[row]:  # a retired one's slot, taken anew
                 places[row] = self._rename(int(places[row]), (partition, stepped.series[row]))
-        if not rows.size:
-            return
-        result, at = wave.result, torch.from_numpy(rows).to(wave.result.base.device)
-        said = torch.stack([self._choose(result.departure, at), self._choose(result.half, at)], -1)
-        said_NEL2, base_N = said.cpu().numpy(), result.base[at].cpu().numpy()
-        value_N = np.where(wave.masked[rows], np.nan, wave.value[rows])
-        with self._lock:
-            self._put(places[rows], wave.event_time_ms[rows], value_N, base_N, said_NEL2)
-            self._cadence_M[places[rows]] = stepped.step_ms[rows]
+        last = _Rows([*stepped.series], slots.copy(), rows, places[rows])
+        self._last[partition] = last
+        return last.rows, last.places
 
     def find_wanted(self, remember: Callable[[Key], tuple[int, Recall] | None]) -> None:
         """Begin to follow what was asked for; `remember` gives slot and past, None where it is gone."""
@@ -135,13 +162,13 @@ class Tracks:
             place = self._make_room(key)
             self._widen(key[0], slot + 1)[slot] = place
             kept = slice(-self._length, None)
-            said_TEL2 = np.stack([past.departure, past.half], -1).astype(np.float32)[kept]
-            size = len(said_TEL2)
+            said_T2EL = np.stack([past.departure, past.half], 1).astype(np.float32)[kept]
+            size = len(said_T2EL)
             with self._lock:
-                self._time_MT[place, :size] = past.event_time_ms[kept]
-                self._value_MT[place, :size] = past.value[kept]
-                self._base_MT[place, :size] = past.base[kept]
-                self._said_MTEL2[place, :size] = said_TEL2
+                self._time_TM[:size, place] = past.event_time_ms[kept]
+                self._value_TM[:size, place] = past.value[kept]
+                self._base_TM[:size, place] = past.base[kept]
+                self._said_TM2EL[:size, place] = said_T2EL
                 self._count[place] = size
                 self._cadence_M[place] = past.cadence_ms
 
@@ -149,29 +176,19 @@ class Tracks:
         """Follow series of these partitions only; the places of others go to whoever comes."""
         for partition in [each for each in self._by_slot if each not in partitions]:
             del self._by_slot[partition]
+            self._last.pop(partition, None)
             for key in [key for key in self._places if key[0] == partition]:
                 with self._lock:
                     self._count[self._places[key]] = 0
 
-    def _choose(self, found: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-        device = found.device
-        chosen = found.index_select(0, at).index_select(1, self._forecaster_at.to(device))
-        return chosen.index_select(2, self._step_at.to(device))
-
-    def _put(
-        self,
-        places: Int64Array,
-        time_N: Int64Array,
-        value_N: Float64Array,
-        base_N: Float64Array,
-        said: np.ndarray,
-    ) -> None:
-        at = self._count[places] % self._length
-        self._time_MT[places, at] = time_N
-        self._value_MT[places, at] = value_N
-        self._base_MT[places, at] = base_N
-        self._said_MTEL2[places, at] = said
-        self._count[places] += 1
+    def _choose(self, result: Result, rows: Int64Array) -> npt.NDArray[np.float32]:
+        """`[N, 2, E, L]` departures and halves of these rows."""
+        shape = (len(self.shown), len(self.steps))
+        found = np.empty((rows.size, 2, *shape), np.float32)
+        for at, columns_EHR in enumerate((result.departure_EHR, result.half_EHR)):
+            picked_KR = pick(columns_EHR, self._forecaster_at, self.steps)
+            found[:, at] = picked_KR.take(rows, 1).reshape(*shape, -1).transpose(2, 0, 1)
+        return found
 
     def _widen(self, partition: Partition, slots: int) -> Int64Array:
         by_slot = self._by_slot.get(partition, np.empty(0, np.int64))
@@ -199,6 +216,7 @@ class Tracks:
                     self._grow(min(max(2 * place, 64), self._most))
                 self._keys.append(key)
                 self._places[key] = place
+            self._last.clear()
             return place
         else:
             with self._lock:
@@ -209,6 +227,7 @@ class Tracks:
         return self._rename(place, key)
 
     def _rename(self, place: int, key: Key) -> int:
+        self._last.clear()
         with self._lock:
             before = self._keys[place]
             self._places.pop(before, None)
@@ -216,7 +235,7 @@ class Tracks:
             self._keys[place] = key
             self._places[key] = place
             self._count[place] = 0
-            self._said_MTEL2[place] = np.nan
+            self._said_TM2EL[:, place] = np.nan
         return place
 
     # -- other threads -----------------------------------------------------------------------------------
@@ -246,11 +265,11 @@ class Tracks:
             count = int(self._count[place])
             order = np.arange(max(count - self._length, 0), count) % self._length
             time_T, value_T, base_T = (
-                column[place, order] for column in (self._time_MT, self._value_MT, self._base_MT)
+                column[order, place] for column in (self._time_TM, self._value_TM, self._base_TM)
             )
-            said_TE2 = self._said_MTEL2[place, order][:, :, self.steps.index(step)].astype(np.float64)
+            said_T2E = self._said_TM2EL[order, place, :, :, self.steps.index(step)].astype(np.float64)
             ahead_ms = step * int(self._cadence_M[place])
-        return self._align(step, time_T, value_T, base_T, said_TE2, ahead_ms)
+        return self._align(step, time_T, value_T, base_T, said_T2E, ahead_ms)
 
     def _align(
         self,
@@ -258,7 +277,7 @@ class Tracks:
         time_T: Int64Array,
         value_T: Float64Array,
         base_T: Float64Array,
-        said_TE2: np.ndarray,
+        said_T2E: Float64Array,
         ahead_ms: int,
     ) -> Course:
         """Bring forecasts to the times that they are about. Such a time without a reading of its own (a gap,
@@ -273,8 +292,8 @@ class Tracks:
         mean = np.full((times.size, len(self.shown)), np.nan)
         half, naive = np.full_like(mean, np.nan), np.full(times.size, np.nan)
         if about.size:
-            mean[about] = base_T[:, None] + said_TE2[..., 0]
-            half[about] = said_TE2[..., 1]
+            mean[about] = base_T[:, None] + said_T2E[:, 0]
+            half[about] = said_T2E[:, 1]
             naive[about] = base_T
         return Course(
             forecasters=self.shown,

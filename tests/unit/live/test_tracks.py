@@ -97,13 +97,13 @@ def test_what_the_bank_remembers_equals_what_was_followed(stage):
     found = recall(bank, bank.ids.index("a"), SHOWN, STEPS)
     tracks = stage.view.tracks
     place, order = tracks._places[AT, "a"], slice(14 - found.value.size, 14)
-    assert found.event_time_ms.tolist() == tracks._time_MT[place, order].tolist()
-    np.testing.assert_allclose(found.value, tracks._value_MT[place, order], rtol=1e-6)
-    said_TEL2 = tracks._said_MTEL2[place, order]
+    assert found.event_time_ms.tolist() == tracks._time_TM[order, place].tolist()
+    np.testing.assert_allclose(found.value, tracks._value_TM[order, place], rtol=1e-6)
+    said_T2EL = tracks._said_TM2EL[order, place]
     for column, h in enumerate(STEPS):
-        kept = said_TEL2[-h:, :, column]  # the others have met their reading, and are forgotten
-        np.testing.assert_allclose(found.departure[-h:, :, column], kept[..., 0], rtol=2e-3, atol=2e-3)
-        np.testing.assert_allclose(found.half[-h:, :, column], kept[..., 1], rtol=2e-3, atol=2e-3)
+        kept_T2E = said_T2EL[-h:, :, :, column]  # the others have met their reading, and are forgotten
+        np.testing.assert_allclose(found.departure[-h:, :, column], kept_T2E[:, 0], rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(found.half[-h:, :, column], kept_T2E[:, 1], rtol=2e-3, atol=2e-3)
         assert np.isnan(found.departure[:-h, :, column]).all()
 
 
