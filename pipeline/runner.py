@@ -17,20 +17,20 @@ from functools import partial
 
 import numpy as np
 
-from forecasters.backlog import MOST_WAVES
 from pipeline.batches import join_by_message, split
 from pipeline.engine.observer import Observer
 from pipeline.engine.settings import Settings
 from pipeline.holdings import Holding, Refused
-from pipeline.issued import Selection, find_scores
+from pipeline.issued import Selection
 from pipeline.keeper import Keeper
 from pipeline.live.view import LiveView
 from pipeline.loader import Loader
 from pipeline.ports import Emitter, Partition, Position, Source
 from pipeline.readiness import Readiness
-from pipeline.records import Alert, Messages, Readings, Rejected, Shown
+from pipeline.records import Alert, Messages, Readings, Rejected
 from pipeline.showcase import Showcase
 from pipeline.teller import Teller
+from pipeline.wave_teller import WaveTeller
 
 POLL_S = 0.05
 TURN_S = 0.25
@@ -79,6 +79,7 @@ class Runner:
         self._showcase = parts.showcase
         self._view = parts.view
         self._now, self._clock = now, clock
+        self._waves = WaveTeller(parts.observer, parts.showcase, parts.view)
         self._teller = Teller(parts.observer, parts.showcase, clock)
         self._holdings: dict[Partition, Holding] = {}
         self._kept_house_s = self._polled_s = float("-inf")
@@ -235,12 +236,14 @@ class Runner:
         while not is_over():
             if self._clock() - self._polled_s < POLL_AGAIN_S and self._emitter.has_room:
                 return True
+            self._waves.tell()  # before others look, or the partition goes
             self._rest_if_full(source, is_busy=True)
             self._poll(source, 0.0 if self._emitter.has_room else POLL_S)
             self._readiness.beat()
             self._show()
             if not self._is_held(holding) or not holding.is_running:
                 return False
+        self._waves.tell()
         return self._clock() - self._polled_s < FINISH_S
 
     def _process(self, messages: Messages, source: Source, is_over: Callable[[], bool]) -> None:
@@ -252,30 +255,25 @@ class Runner:
         started = self._clock()
         decoded = holding.loaded.codec.decode(messages)
         self._observer.on_stage("decode", self._clock() - started)
-        rejected, shown = [*decoded.rejected], list[Callable[[], Shown]]()
-        emitting_s = 0.0
+        rejected, emitting_s = [*decoded.rejected], 0.0
         started = self._clock()
         holding.is_amid = True
         for outcome in holding.shard.process(decoded.readings):
-            self._tell_freed(holding)  # before a wave in which others have the slots
+            self._waves.tell_freed(partition, holding.shard.take_freed())
             if not self._may_go_on(holding, source, is_over):
                 return
             rejected += outcome.rejected
             before = self._clock()
             if outcome.stepped is not None:
                 self._emitter.forecasts(self._selection.take(outcome.stepped))
-                self._observer.on_wave(*partition, find_scores(outcome.stepped.wave))
-                if (find_shown := self._showcase.take(partition, outcome.stepped)) is not None:
-                    shown.append(find_shown)
-                if len(shown) >= MOST_WAVES:
-                    self._tell_shown(partition, shown)
-                if self._view is not None:
-                    self._view.see(partition, outcome.stepped)
+                self._waves.add(partition, outcome.stepped)
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
         holding.is_amid = False
-        self._tell_shown(partition, shown)
-        self._tell_freed(holding)
+        before = self._clock()
+        self._waves.tell()
+        self._waves.tell_freed(partition, holding.shard.take_freed())
+        emitting_s += self._clock() - before
         self._observer.on_stage("process", self._clock() - started - emitting_s)
         if rejected:
             self._emitter.rejected(messages, join_by_message(rejected))
@@ -284,11 +282,6 @@ class Runner:
         self._tell(holding, decoded.readings, decoded.rejected, decoded.tombstones)
         latency_s = np.maximum(self._now() - messages.timestamp_ms / 1000.0, 0.0)
         self._observer.on_forecast_latency(latency_s)
-
-    def _tell_shown(self, partition: Partition, waves: list[Callable[[], Shown]]) -> None:
-        for find_shown in waves:
-            self._observer.on_shown(*partition, find_shown())
-        waves.clear()
 
     def _tell(
         self, holding: Holding, readings: Readings, rejected: Sequence[Rejected], tombstones: int
@@ -357,12 +350,6 @@ class Runner:
             if self._view is not None:
                 self._view.hear(partition, alerts)
 
-    def _tell_freed(self, holding: Holding) -> None:
-        freed = holding.shard.take_freed()
-        if freed.size:
-            self._observer.on_series_left(*holding.partition, freed)
-            self._showcase.leave(holding.partition, freed)
-
     def _count_backlog(self, partition: Partition) -> int:
         """Messages that were polled and wait here: to whoever waits for forecasts they are lag as well."""
         return sum(len(m) for m in self._backlog if (m.topic, m.partition) == partition)
@@ -376,5 +363,5 @@ class Runner:
 
     def _declare(self, holding: Holding, settings: Settings) -> None:
         self._send_alerts(holding.partition, holding.shard.declare(settings))
-        self._tell_freed(holding)
+        self._waves.tell_freed(holding.partition, holding.shard.take_freed())
         holding.writing = self._keeper.begin(holding)
