@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -40,9 +41,7 @@ class Selection:
 
 def select(forecasts: Forecasts, options: EmitterOptions) -> Selection:
     """Every n-th is counted on the series' grid, so that a replay sends the same."""
-    steps = np.arange(1, forecasts.mean.shape[2] + 1)
-    if options.steps:
-        steps = steps[np.isin(steps, options.steps)]
+    steps = _choose_steps(forecasts.mean.shape[2], options.steps)
     wanted = [
         (at, name)
         for at, name in enumerate(forecasts.forecasters)
@@ -54,6 +53,14 @@ def select(forecasts: Forecasts, options: EmitterOptions) -> Selection:
         place = forecasts.event_time_ms // np.maximum(forecasts.step_ms, 1)
         rows = np.flatnonzero(place % options.every == 0)
     return Selection(rows=rows, forecasters=tuple(wanted), steps=steps)
+
+
+@lru_cache(maxsize=8)
+def _choose_steps(horizon: int, wanted: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """The same for every wave; nobody writes into it."""
+    steps = np.array([step for step in range(1, horizon + 1) if not wanted or step in wanted], np.int64)
+    steps.flags.writeable = False
+    return steps
 
 
 def encode_json(forecasts: Forecasts, chosen: Selection) -> Iterator[tuple[int, bytes]]:
