@@ -7,6 +7,7 @@ wave, with the rows last, as the bank has them: a copy with the rows first is ma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -81,15 +82,17 @@ class Selection:
 
 
 def pick(
-    columns_EHR: torch.Tensor, forecasters: Sequence[int], steps: Sequence[int]
+    columns_EHR: torch.Tensor, forecasters: tuple[int, ...], steps: tuple[int, ...]
 ) -> npt.NDArray[np.float32]:
     """`[E H, R]` on the host: of these forecasters, by place, those so many steps ahead."""
-    horizon = columns_EHR.shape[1]
-    at = torch.tensor([k * horizon + step - 1 for k in forecasters for step in steps])
-    found: npt.NDArray[np.float32] = (
-        columns_EHR.flatten(0, 1).index_select(0, at.to(columns_EHR.device)).cpu().numpy()
-    )
+    at = _find_places(forecasters, steps, columns_EHR.shape[1]).to(columns_EHR.device)
+    found: npt.NDArray[np.float32] = columns_EHR.flatten(0, 1).index_select(0, at).cpu().numpy()
     return found
+
+
+@lru_cache(maxsize=16)
+def _find_places(forecasters: tuple[int, ...], steps: tuple[int, ...], horizon: int) -> torch.Tensor:
+    return torch.tensor([k * horizon + step - 1 for k in forecasters for step in steps])
 
 
 def find_scores(wave: Wave[Result]) -> Scores:

@@ -43,6 +43,7 @@ class Said:
     def __init__(self, num_series: int, num_forecasters: int, steps: Sequence[int]) -> None:
         self._steps = np.array(steps, np.int64)
         self._ring = int(self._steps.max(initial=0)) + 1
+        self._columns = np.arange(len(steps))
         shape = (num_series, len(steps), self._ring)
         self._target_ms = np.full(shape, np.iinfo(np.int64).min)
         self._values = np.full((*shape, num_forecasters, 3), np.nan, np.float32)
@@ -63,9 +64,8 @@ class Said:
         """Keep what is said now: values `[N, L, E, 3]`."""
         target_ms = time_ms[:, None] + step_ms[:, None] * self._steps
         at = (target_ms // step_ms[:, None]) % self._ring
-        rows, steps = places[:, None], np.arange(self._steps.size)
-        self._target_ms[rows, steps, at] = target_ms
-        self._values[rows, steps, at] = values
+        self._target_ms[places[:, None], self._columns, at] = target_ms
+        self._values[places[:, None], self._columns, at] = values
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class Showcase:
     def __init__(self, options: ShowcaseOptions, names: Sequence[str], clock: Callable[[], float]) -> None:
         """names: of the bank's forecasters; clock: monotonic seconds."""
         self.options = options
-        self._at = [list(names).index(name) for name in options.forecasters]
+        self._at = tuple(list(names).index(name) for name in options.forecasters)
         self._clock = clock
         self._rooms: dict[Partition, _Room] = {}
         self._alerted: dict[str, float] = {}  # until when a series is shown

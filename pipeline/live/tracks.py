@@ -78,7 +78,7 @@ class Tracks:
         """names: of the bank; shown: those of them to keep; steps: those ahead to keep, from 1."""
         self.shown, self.steps = tuple(shown), tuple(steps)
         self._most, self._length = most, length
-        self._forecaster_at = [list(names).index(name) for name in shown]
+        self._forecaster_at = tuple(list(names).index(name) for name in shown)
         self._lock = threading.Lock()
         self._places: dict[Key, int] = {}
         self._keys: list[Key] = []
