@@ -44,10 +44,11 @@ class Selection:
         )
         followed = self._put_leaders(result, departure_EHN, half_EHN) if self._leads else ()
         base_N = result.base.cpu().numpy()
-        mean, lower, upper = said_3EHN = np.empty((3, *departure_EHN.shape), np.float32)
-        np.add(base_N, departure_EHN, out=mean, casting="same_kind")
-        np.add(base_N, departure_EHN - half_EHN, out=lower, casting="same_kind")
-        np.add(base_N, departure_EHN + half_EHN, out=upper, casting="same_kind")
+        said_3EHN = np.empty((3, *departure_EHN.shape), np.float32)
+        said_3EHN[0] = departure_EHN
+        np.subtract(departure_EHN, half_EHN, out=said_3EHN[1])
+        np.add(departure_EHN, half_EHN, out=said_3EHN[2])
+        np.add(base_N, said_3EHN, out=said_3EHN, casting="same_kind")
         mean, lower, upper = said_3EHN.transpose(0, 3, 1, 2)
         return Forecasts(
             series=stepped.series,
