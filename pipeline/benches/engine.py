@@ -29,7 +29,7 @@ SECONDS_PER_RUN = 1.0
 WARM_UP = YOUNG + 50
 """Rounds of readings: by then no series is young, of which more is learnt."""
 GEMM_SIZE = 1024
-DRAWN = 1_000_000  # values at a time
+DRAWN = 4_000_000  # values at a time: most runs need no more, so that none are drawn while the clock runs
 
 
 Work = Callable[[], int]
