@@ -42,6 +42,8 @@ NET_FEATURES = slice(0, 30)
 LINEAR_FEATURES = slice(2, 31)
 NEAREST = (NEAR_FEATURES.start, FAR_FEATURES.start, FAR_FEATURES.start + 1)
 """The last difference, the departure from the profile, the profile's change in one step."""
+OUTLOOKS = 32
+"""Cells that are looked ahead from at a time."""
 NEAR = slice(0, NUM_LAGS + 2)
 """Lags and averages in the slab of `Memory.core`."""
 
@@ -108,6 +110,15 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class _Outlook:
+    """What is looked up in the season of rows that stand at the same place, and where the features stand."""
+
+    at: Places
+    seen: season.Glance
+    far_at: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Path:
     """Departures of every step, and whether they are targets `[H, R]`; the places of their origins."""
 
@@ -154,6 +165,7 @@ class Memory:
         self._nearest = torch.tensor(NEAREST, device=device)
         self._nothing = torch.zeros((), device=device)
         self._true = torch.ones((), dtype=torch.bool, device=device)
+        self._outlooks: tuple[object, dict[int, _Outlook]] = (None, {})
         self._plan_leads()
 
     def _plan_leads(self) -> None:
@@ -279,7 +291,7 @@ class Memory:
 
     def _find_bins(self, rows: Rows, at: Place) -> Places:
         """That this reading is in, of the season and of its profile."""
-        if at.is_uniform and rows.span is not None:
+        if at.common_ms is not None and rows.span is not None:
             return Places(pieces=([int(at.at[0]), 2 * season.BINS + int(at.at_profile[0])], rows.span))
         return self.core.places(rows, np.stack([at.at, 2 * season.BINS + at.at_profile]))
 
@@ -356,33 +368,57 @@ class Memory:
         self, rows: Rows, at: Place, y: Tensor, season_steps: Tensor, empty: Ints | None
     ) -> tuple[Tensor, Tensor]:
         """(profile and season ago `[2, N, R]`, where the features stand); lead 0 first, the path last."""
-        columns = at.phase, at.width, at.bins, at.at_profile, at.at
-        alike = at.is_uniform and empty is None
-        if alike:  # then all but the values is worked out once, and on the host
-            block = torch.tensor([[float(column[0])] for column in columns])
-            path, known_leads = self._path.cpu(), self._leads.cpu()
-            season_steps = torch.tensor([float(at.season_steps[0])])
-        else:
-            block = self._send(rows, np.float32, *zip(columns, (0, 1, season.BINS, 0, 0), strict=True))
-            path, known_leads = self._path, self._leads
-        phase, width, bins, at_profile, now = block
-        calendar = season.Calendar(
-            phase=phase, width=width, bins=bins, origin=torch.stack([at_profile, now - bins])[:, None],
-            length=torch.stack([bins, 2.0 * bins])[:, None],
+        if at.common_ms is not None and empty is None:
+            outlook = self._find_outlook(rows, at.common_ms)
+            return season.look_ahead(self.core, outlook.at, outlook.seen, y), outlook.far_at
+        columns = self._send(
+            rows, np.float32, (at.phase, 0), (at.width, 1), (at.bins, season.BINS), (at.at_profile, 0),
+            (at.at, 0),
         )  # fmt: skip
-        if alike:
-            calendar.span = rows.span
-        else:
-            calendar.slots = rows.index
-        if empty is not None:
-            (calendar.empty,) = self._send(rows, np.float32, (empty, 0))
+        nothing_of = None if empty is None else self._send(rows, np.float32, (empty, 0))[0]
+        wanted, far_at = self._find_leads(at, season_steps)
+        seen = season.glance(season.Calendar.of(columns, nothing_of), wanted)
+        index = seen.bins.mul(self.core.stride).add_(rows.index).view(-1, rows.padded)
+        return season.look_ahead(self.core, Places(index), seen, y), far_at
+
+    def _find_leads(self, at: Place, season_steps: Tensor) -> tuple[Tensor, Tensor]:
+        """(leads `[N, C]` or `[N, 1]`, where the features stand); season_steps `[C]`, where it lies."""
         short = at.season_steps <= self.horizon
         if at.knows_season is None or not (short & at.knows_season).any():
-            return season.look_ahead(self.core, calendar, known_leads, y), self._far_at
+            return self._leads.to(season_steps.device), self._far_at
         wanted = [torch.zeros_like(season_steps)[None], leads(self.horizon, season_steps)]
         if self.needs_ago:  # beyond a season: the same season again
-            wanted.append(torch.remainder(path, season_steps))
-        return season.look_ahead(self.core, calendar, torch.cat(wanted), y), self._far_at_each
+            wanted.append(torch.remainder(self._path.to(season_steps.device), season_steps))
+        return torch.cat(wanted), self._far_at_each
+
+    def _find_outlook(self, rows: Rows, time_ms: int) -> _Outlook:
+        """Of rows that all stand at the same place: worked out once for all of them, on the host, and for
+        some cells ahead, since most of the time goes into calls."""
+        alike = self.timetable.are_alike
+        if self._outlooks[0] is not alike or time_ms not in self._outlooks[1]:
+            assert rows.span is not None
+            slot = rows.span.start
+            times = time_ms + int(self.timetable["cadence_ms"][slot]) * np.arange(OUTLOOKS)
+            at = self.timetable.find_places(slot, times)
+            block = np.empty((5, OUTLOOKS), np.float32)
+            block[0], block[1], block[2], block[3], block[4] = (
+                at.phase,
+                at.width,
+                at.bins,
+                at.at_profile,
+                at.at,
+            )
+            wanted, far_at = self._find_leads(at, torch.full((OUTLOOKS,), float(at.season_steps[0])))
+            seen = season.glance(season.Calendar.of(torch.from_numpy(block)), wanted)
+            share, is_new = (t.to(self.device) for t in (seen.share, seen.is_new))
+            found = {}
+            for k, cell_ms in enumerate(times.tolist()):
+                bins = seen.bins[..., k : k + 1]
+                places = Places(pieces=(bins.reshape(-1).tolist(), rows.span))
+                one = season.Glance(bins, share[:, k : k + 1], is_new[:, k : k + 1])
+                found[cell_ms] = _Outlook(places, one, far_at)
+            self._outlooks = alike, found
+        return self._outlooks[1][time_ms]
 
 
 def _shifted(lags: Tensor, steps: Tensor) -> Tensor:

@@ -31,15 +31,12 @@ FIELDS: Mapping[str, Field] = {
 
 @dataclass(slots=True)
 class Calendar:
-    """Where the current cell of each row lies in its season, from `timetable.Arrival`, on the device.
+    """Where a cell of each column lies in its season, from `timetable.Place`.
 
-    phase, width `[R]`: of the cell in its bin, and steps per bin; bins `[R]`. origin and length are
-    `[2, 1, R]`, of the profile and of the recent ring: the bin that a lead of 0 reads, and the length of the
-    ring. slots `[R]`: of the rows. empty `[R]`: bins up to the cell's that nothing was seen of, whatever
-    their places hold; None: 0 everywhere.
-
-    Where all of that is the same for all rows, and they lie side by side in `span`, there is one column of
-    it, on the host, and no `slots`.
+    phase, width `[C]`: of the cell in its bin, and steps per bin; bins `[C]`. origin and length are
+    `[2, 1, C]`, of the profile and of the recent ring: the bin that a lead of 0 reads, and the length of the
+    ring. empty `[C]`: bins up to the cell's that nothing was seen of, whatever their places hold; None: 0
+    everywhere.
     """
 
     phase: Tensor
@@ -47,9 +44,14 @@ class Calendar:
     bins: Tensor
     origin: Tensor
     length: Tensor
-    slots: Tensor | None = None
-    span: slice | None = None
     empty: Tensor | None = None
+
+    @classmethod
+    def of(cls, columns: Tensor, empty: Tensor | None = None) -> Calendar:
+        """columns: phase, width, bins, the current place in the profile and in the ring of two seasons."""
+        phase, width, bins, at_profile, at = columns
+        origin, length = torch.stack([at_profile, at - bins]), torch.stack([bins, 2.0 * bins])
+        return cls(phase, width, bins, origin[:, None], length[:, None], empty)
 
 
 def forget(fields: Fields, rows: Tensor, bins: Tensor) -> None:
@@ -71,39 +73,51 @@ def observe(fields: Fields, at: Places, weights_2R: Tensor, value: Tensor, *, al
     fields.put_ring("season", at, new)
 
 
-def look_ahead(fields: Fields, calendar: Calendar, leads_NR: Tensor, value: Tensor) -> Tensor:
-    """Profile and season ago `[2, N, R]` at the current cell plus each lead (in steps, below one season).
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a look ahead reads: the two bins around each lead, of the profile and of the two last seasons.
 
-    leads have as many columns as the calendar, or one. The profile is `value` [R] where a bin was never seen.
-    What was measured a season before falls back on the profile where that bin has no reading. Bins that the
-    series has not lived through yet are NaN in the ring.
+    bins int64 `[2, 2, N, C]`: left and right, profile and recent; share `[N, C]`: of the right one. is_new:
+    the right one is not over yet; is_empty: the left one was not lived through; None: none is. C is the
+    number of columns of the calendar.
     """
-    x = torch.addcdiv(calendar.phase, leads_NR, calendar.width)
+
+    bins: Tensor
+    share: Tensor
+    is_new: Tensor
+    is_empty: Tensor | None = None
+
+
+def glance(calendar: Calendar, leads_NC: Tensor) -> Glance:
+    """At the current cell plus each lead (in steps, below one season); leads may have one column for all."""
+    x = torch.addcdiv(calendar.phase, leads_NC, calendar.width)
     left = torch.floor(x + EPSILON)
     share = (x - left).clamp_(min=0)
     here = left + calendar.origin
     here.sub_(torch.floor(here / calendar.length).mul_(calendar.length))
     after = here + 1.0
     after = torch.where(after < calendar.length, after, 0.0)
-    here[0].add_(2 * BINS)  # the profile
-    after[0].add_(2 * BINS)
+    bins = torch.stack([here, after])
+    bins[:, 0].add_(2 * BINS)  # the profile
     # the bin after the current one still holds what was two seasons ago, if anything
     newest = calendar.bins if calendar.empty is None else calendar.bins - calendar.empty
-    is_new, is_empty = left >= newest, None if calendar.empty is None else left > newest
-    bins = torch.stack([here, after]).to(torch.int64)
-    if calendar.slots is None:
-        assert calendar.span is not None
-        at = Places(pieces=(bins.view(-1).tolist(), calendar.span))
-        share, is_new = (t.to(value.device, non_blocking=True) for t in (share, is_new))
-    else:
-        at = Places(bins.mul_(fields.stride).add_(calendar.slots).view(-1, bins.shape[-1]))
-    read = fields.take_ring("season", at).view(*bins.shape[:-1], -1)
+    is_empty = None if calendar.empty is None else left > newest
+    return Glance(bins.to(torch.int64), share, left >= newest, is_empty)
+
+
+def look_ahead(fields: Fields, at: Places, seen: Glance, value: Tensor) -> Tensor:
+    """Profile and season ago `[2, N, R]`. at: places of `seen.bins`.
+
+    The profile is `value` [R] where a bin was never seen. What was measured a season before falls back on the
+    profile where that bin has no reading. Bins that the series has not lived through yet are NaN in the ring.
+    """
+    read = fields.take_ring("season", at).view(*seen.bins.shape[:-1], -1)
     profile, recent = read.unbind(1)
     profile = torch.where(torch.isnan(profile), value, profile)
-    profile = torch.lerp(profile[0], profile[1], share)
+    profile = torch.lerp(profile[0], profile[1], seen.share)
     a, c = recent.unbind(0)
-    if is_empty is not None:
-        a = torch.where(is_empty, float("nan"), a)
-    c = torch.where(torch.isnan(c) | is_new, a, c)
-    ago = torch.lerp(a, c, share)
+    if seen.is_empty is not None:
+        a = torch.where(seen.is_empty, float("nan"), a)
+    c = torch.where(torch.isnan(c) | seen.is_new, a, c)
+    ago = torch.lerp(a, c, seen.share)
     return torch.stack([profile, torch.where(torch.isnan(ago), profile, ago)])

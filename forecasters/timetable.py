@@ -85,9 +85,9 @@ class Place:
     season_steps: BINS where there is no season; width: steps per bin; now: bin of the cell, counted from the
     anchor; at, at_profile: its places in the ring of two seasons and in the profile; phase: place of the cell
     relative to bin `now`, in bins, from the bin's mean time; left out where no row knows its season, as is
-    then knows_season. is_uniform: all rows have the same, and lie side by side (`Rows.span`); of the last two
-    the first row's may then stand for all. Some of the columns are the timetable's own, and hold until the
-    next wave.
+    then knows_season. common_ms: the time, where all rows have the same place and lie side by side
+    (`Rows.span`); then phase is left out, and knows_season may be the first row's alone. Some of the columns
+    are the timetable's own, and hold until the next wave.
     """
 
     season_steps: Floats
@@ -98,7 +98,7 @@ class Place:
     at_profile: Ints
     phase: Floats
     knows_season: Bools | None
-    is_uniform: bool = False
+    common_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,9 @@ class Timetable:
         # the last step that was passed over without a forecast; not saved: after a load the newest
         self.passed = np.zeros(0, np.int64)
         self._has_passed = False  # any of them
-        self._are_alike: tuple[Rows, bool] | None = None  # of the rows last asked for
+        self.are_alike: tuple[Rows, bool] | None = None
+        """Rows that were asked for last, and whether they have the same seasons at the same times; another
+        tuple as soon as they may have others."""
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self.data[name]
@@ -222,7 +224,7 @@ class Timetable:
         )  # fmt: skip
 
     def _derive(self, slots: Ints | slice) -> None:
-        self._are_alike = None
+        self.are_alike = None
         steps = self.data["season_steps"][slots]
         has_season = steps >= 2
         steps = np.where(has_season, steps, float(BINS))
@@ -297,9 +299,9 @@ class Timetable:
     def _enter(self, rows: Rows, time_ms: Ints) -> tuple[Place, tuple[Ints, Ints]]:
         """(the places of cells that have come, bins that are forgotten as in `_move`)."""
         d, own, here = self.data, self.derived, rows.host
-        is_uniform = self._are_uniform(rows, time_ms)
+        common_ms = self._find_common(rows, time_ms)
         if (time_ms >= own["until_ms"][here]).any():
-            place = self._find_place(here, time_ms, is_uniform=is_uniform)
+            place = self._find_place(here, time_ms, common_ms)
             forgotten = self._move(rows.slots, place.now, 2 * place.bins)
             if place.width.max() > 1.0:
                 own["at"][here], own["at_profile"][here] = place.at, place.at_profile
@@ -309,29 +311,33 @@ class Timetable:
                 own["until_ms"][here] = d["anchor_ms"][here] - cadence // 2 + cells * cadence
             return place, forgotten
         now, phase = d["bin"][here], _NO_PHASE
-        asked, asked_ms = here, time_ms
-        if is_uniform:
-            assert isinstance(here, slice)
-            asked, asked_ms = slice(here.start, here.start + 1), time_ms[:1]
-        knows = asked_ms >= own["knows_ms"][asked]
-        is_asked = bool(knows.any())
-        if is_asked:
-            phase = self._find_phase(asked, self._find_cell(asked, asked_ms), d["bin"][asked])
+        if common_ms is not None:
+            knows = time_ms[:1] >= own["knows_ms"][here][:1]
+            is_asked = bool(knows[0])
+        else:
+            knows = time_ms >= own["knows_ms"][here]
+            is_asked = bool(knows.any())
+            if is_asked:
+                phase = self._find_phase(here, self._find_cell(here, time_ms), now)
         place = Place(
             season_steps=own["steps"][here], bins=own["bins"][here], width=own["width"][here], now=now,
             at=own["at"][here], at_profile=own["at_profile"][here], phase=phase,
-            knows_season=knows if is_asked else None, is_uniform=is_uniform,
+            knows_season=knows if is_asked else None, common_ms=common_ms,
         )  # fmt: skip
         return place, (_NO_ROWS, _NO_ROWS)
 
-    def _are_uniform(self, rows: Rows, time_ms: Ints) -> bool:
-        """Whether one place in the season stands for all of these."""
+    def find_places(self, slot: int, time_ms: Ints) -> Place:
+        """Of cells of one slot at these times."""
+        return self._find_place(slice(slot, slot + 1), time_ms)
+
+    def _find_common(self, rows: Rows, time_ms: Ints) -> int | None:
+        """The time, where one place in the season stands for all of these; see also `are_alike`."""
         if rows.span is None:
-            return False
-        if self._are_alike is None or self._are_alike[0] is not rows:
+            return None
+        if self.are_alike is None or self.are_alike[0] is not rows:
             columns = (self.data[name][rows.host] for name in ("cadence_ms", "season_steps", "anchor_ms"))
-            self._are_alike = rows, all(bool((column == column[0]).all()) for column in columns)
-        return self._are_alike[1] and bool((time_ms == time_ms[0]).all())
+            self.are_alike = rows, all(bool((column == column[0]).all()) for column in columns)
+        return int(time_ms[0]) if self.are_alike[1] and (time_ms == time_ms[0]).all() else None
 
     def _find_cell(self, here: slice | Ints, time_ms: Ints) -> Floats:
         """Counted from the anchor."""
@@ -345,7 +351,7 @@ class Timetable:
         phase: Floats = cell / width - (width - 1.0) / (2.0 * width) - now
         return phase
 
-    def _find_place(self, here: slice | Ints, time_ms: Ints, *, is_uniform: bool = False) -> Place:
+    def _find_place(self, here: slice | Ints, time_ms: Ints, common_ms: int | None = None) -> Place:
         """Of cells at these times, of the slots that `here` picks."""
         own, cell = self.derived, self._find_cell(here, time_ms)
         steps, bins, width = own["steps"][here], own["bins"][here], own["width"][here]
@@ -357,7 +363,7 @@ class Timetable:
             season_steps=steps, bins=bins, width=width, now=now.astype(np.int64), at_profile=at_profile,
             at=at_profile + odd * bins, phase=self._find_phase(here, cell, now),
             knows_season=knows if (knows := time_ms >= own["knows_ms"][here]).any() else None,
-            is_uniform=is_uniform,
+            common_ms=common_ms,
         )  # fmt: skip
 
     def _move(self, slots: Ints, now: Ints, ring: Ints) -> tuple[Ints, Ints]:

@@ -162,17 +162,15 @@ class OneSeason:
         weights = torch.tensor(a.rates[BIN:], dtype=torch.float32)
         new = torch.tensor([value], dtype=torch.float32)
         season.observe(self.fields, places, weights, new, all_seen=a.all_seen)
-        phase, width, bins, at_profile, recent = (
-            torch.tensor(c, dtype=torch.float32) for c in (at.phase, at.width, at.bins, at.at_profile, at.at)
-        )
-        self.calendar = season.Calendar(
-            phase=phase, width=width, bins=bins, origin=torch.stack([at_profile, recent - bins])[:, None],
-            length=torch.stack([bins, 2 * bins])[:, None], slots=torch.tensor([0]),
-        )  # fmt: skip
+        if self.knows:
+            columns = np.stack([at.phase, at.width, at.bins, at.at_profile, at.at])
+            self.calendar = season.Calendar.of(torch.tensor(columns, dtype=torch.float32))
 
     def look_ahead(self, leads: torch.Tensor, fallback: float) -> tuple[Floats, Floats]:
         """(profile, season ago) `[N]`."""
-        both = season.look_ahead(self.fields, self.calendar, leads[:, None], torch.tensor([fallback]))
+        seen = season.glance(self.calendar, leads[:, None])
+        places = Places((seen.bins * self.fields.stride).view(-1, 1))
+        both = season.look_ahead(self.fields, places, seen, torch.tensor([fallback]))
         profile, ago = both[..., 0].numpy()
         return profile, ago
 
