@@ -163,7 +163,8 @@ class OneSeason:
         new = torch.tensor([value], dtype=torch.float32)
         season.observe(self.fields, places, weights, new, all_seen=a.all_seen)
         if self.knows:
-            columns = np.stack([at.phase, at.width, at.bins, at.at_profile, at.at])
+            now = self.timetable.find_places(0, np.array([10 * t]))
+            columns = np.stack([now.phase, now.width, now.bins, now.at_profile, now.at])
             self.calendar = season.Calendar.of(torch.tensor(columns, dtype=torch.float32))
 
     def look_ahead(self, leads: torch.Tensor, fallback: float) -> tuple[Floats, Floats]:
