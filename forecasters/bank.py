@@ -126,6 +126,7 @@ class Bank:
 
         self.slots = Slots()
         self._rows: Rows | None = None
+        self._num_even = 0  # rows of the last wave, where they had the same time and season
         self.pace = Pace()
         self.journal = Journal()
 
@@ -339,6 +340,7 @@ class Bank:
         num = slots.size
         rows = self._rows = self._find_rows(slots)
         wave = self.memory.observe(rows, times, values, seen)
+        self._num_even = num if wave.arrival.place.common_ms is not None else 0
         places = self.pending.places(rows, wave.arrival.step, wave.arrival.common)
         error, missed, valid, due_half = self._score(wave, places)
         alarms = self._judge(wave, times, values, error, due_half, valid)
@@ -502,7 +504,8 @@ class Bank:
             self._to_compare.put(COMPARISON, self._comparison.close)
         if self._anomaly:
             self._to_judge.put(ALERTS, self._anomaly.tick, self.pace.live)
-        self.pace.tick(self.timetable["last_time_ms"][: len(self.ids)])
+        num = len(self.ids)
+        self.pace.tick(self.timetable["last_time_ms"][:num], are_even=self._num_even == num)
 
     # -- alerts ------------------------------------------------------------------------------------------
 

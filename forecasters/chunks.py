@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from forecasters.memory import CLIP, MASKED, NUM_FEATURES, Memory, Wave
-from forecasters.rows import TILE
+from forecasters.rows import TILE, Rows
 from forecasters.timetable import modulo
 
 Tensor = torch.Tensor
@@ -81,6 +81,7 @@ class Chunks:
         self.pool_filled = 0
         self.offset = np.zeros(0, np.int64)
         self._last = np.zeros(0, np.int64)
+        self._known_ends: tuple[Rows | None, dict[int, tuple[Tensor, Tensor]]] = (None, {})
         """The step that ends a chunk, modulo a chunk: follows from `offset`."""
         self.trained = np.zeros(0, np.int64)
         self.since = np.zeros(0, np.int64)  # steps before it can't be trained on
@@ -131,9 +132,20 @@ class Chunks:
     def ends(self, wave: Wave) -> tuple[Tensor, Tensor]:
         """(rows of the wave where a chunk ends, places of their states in the flattened ring); the same for
         all networks."""
-        if wave.ends is None:
+        if wave.ends is not None:
+            return wave.ends
+        common, known = wave.arrival.common, self._known_ends
+        if known[0] is not wave.rows:
+            known = self._known_ends = wave.rows, {}
+        # of series at the same step they come again when the ring of states has gone round
+        key = None if common is None else common % (self.chunk * self._kept)
+        if key is None or key not in known[1]:
             rows, at = self.find_ends(wave.rows.slots, wave.arrival.step, self._last[wave.rows.host])
             wave.ends = torch.from_numpy(rows).to(self.device), torch.from_numpy(at).to(self.device)
+            if key is not None:
+                known[1][key] = wave.ends
+        else:
+            wave.ends = known[1][key]
         return wave.ends
 
     def find_ends(self, slots: Ints, steps: Ints, last: Ints | None = None) -> tuple[Ints, Ints]:

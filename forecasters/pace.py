@@ -49,11 +49,11 @@ class Pace:
         """So many with a value were taken."""
         self._since_tick += readings
 
-    def tick(self, last_ms: Ints) -> None:
-        """It has come; last_ms: of each series, the time of its last reading."""
+    def tick(self, last_ms: Ints, *, are_even: bool = False) -> None:
+        """It has come; last_ms: time of the last reading of each series; are_even: it is the same for all."""
         self.ticks += 1
         self._since_tick = 0
-        self._quota = self._next_quota(last_ms)
+        self._quota = min(last_ms.size, MAX_TICK) if are_even else self._next_quota(last_ms)
 
     def _next_quota(self, last_ms: Ints) -> int:
         """Readings until the next tick: one of each live series, at most 1 024.
