@@ -410,7 +410,7 @@ class Memory:
             )
             wanted, far_at = self._find_leads(at, torch.full((OUTLOOKS,), float(at.season_steps[0])))
             seen = season.glance(season.Calendar.of(torch.from_numpy(block)), wanted)
-            share, is_new = (t.to(self.device) for t in (seen.share, seen.is_new))
+            share, is_new = (t.to(self.device, non_blocking=True) for t in (seen.share, seen.is_new))
             found = {}
             for k, cell_ms in enumerate(times.tolist()):
                 bins = seen.bins[..., k : k + 1]

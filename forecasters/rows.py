@@ -29,7 +29,6 @@ class Rows:
     __slots__ = (
         "_index",
         "_starts",
-        "_times",
         "device",
         "host",
         "num",
@@ -55,7 +54,6 @@ class Rows:
         )
         self._index: Tensor | None = None
         self._starts: dict[int, Ints] = {}
-        self._times: dict[int, Tensor] = {}
 
     def are(self, slots: Ints, num_slots: int, scratch: int) -> bool:
         """Whether these would be the same rows; slots: the very array."""
@@ -77,15 +75,8 @@ class Rows:
             self._index = torch.from_numpy(self.fill(self.slots, self.scratch)).to(self.device)
         return self._index
 
-    def times(self, length: int) -> Tensor:
-        """`[R]` int64 on the device: where each slot begins, if all have so many places one after another."""
-        if length not in self._times:
-            first = self.fill(self.starts(length), self.scratch * length)
-            self._times[length] = torch.from_numpy(first).to(self.device)
-        return self._times[length]
-
     def starts(self, length: int) -> Ints:
-        """Likewise on the host, `[N]`."""
+        """`[N]`, where each slot begins, if all have so many places one after another."""
         if length not in self._starts:
             self._starts[length] = self.slots * length
         return self._starts[length]
