@@ -111,9 +111,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class _Outlook:
-    """What is looked up in the season of rows that stand at the same place, and where the features stand."""
+    """What is looked up in the season from OUTLOOKS cells, one after the other from `first_ms` on, of any
+    series with this cadence, season and anchor; and where the features stand."""
 
-    at: Places
+    calendar: tuple[Any, ...]
+    first_ms: int
     seen: season.Glance
     far_at: Tensor
 
@@ -165,7 +167,8 @@ class Memory:
         self._nearest = torch.tensor(NEAREST, device=device)
         self._nothing = torch.zeros((), device=device)
         self._true = torch.ones((), dtype=torch.bool, device=device)
-        self._outlooks: tuple[object, dict[int, _Outlook]] = (None, {})
+        nothing = torch.zeros(0)
+        self._outlook = _Outlook((), 0, season.Glance(nothing, nothing, nothing), nothing)
         self._plan_leads()
 
     def _plan_leads(self) -> None:
@@ -369,8 +372,10 @@ class Memory:
     ) -> tuple[Tensor, Tensor]:
         """(profile and season ago `[2, N, R]`, where the features stand); lead 0 first, the path last."""
         if at.common_ms is not None and empty is None:
-            outlook = self._find_outlook(rows, at.common_ms)
-            return season.look_ahead(self.core, outlook.at, outlook.seen, y), outlook.far_at
+            assert rows.span is not None
+            seen, far_at = self._find_outlook(rows.span.start, at.common_ms)
+            bins = Places(pieces=(seen.bins.flatten().tolist(), rows.span))
+            return season.look_ahead(self.core, bins, seen, y), far_at
         columns = self._send(
             rows, np.float32, (at.phase, 0), (at.width, 1), (at.bins, season.BINS), (at.at_profile, 0),
             (at.at, 0),
@@ -391,34 +396,26 @@ class Memory:
             wanted.append(torch.remainder(self._path.to(season_steps.device), season_steps))
         return torch.cat(wanted), self._far_at_each
 
-    def _find_outlook(self, rows: Rows, time_ms: int) -> _Outlook:
-        """Of rows that all stand at the same place: worked out once for all of them, on the host, and for
-        some cells ahead, since most of the time goes into calls."""
-        alike = self.timetable.are_alike
-        if self._outlooks[0] is not alike or time_ms not in self._outlooks[1]:
-            assert rows.span is not None
-            slot = rows.span.start
-            times = time_ms + int(self.timetable["cadence_ms"][slot]) * np.arange(OUTLOOKS)
-            at = self.timetable.find_places(slot, times)
-            block = np.empty((5, OUTLOOKS), np.float32)
-            block[0], block[1], block[2], block[3], block[4] = (
-                at.phase,
-                at.width,
-                at.bins,
-                at.at_profile,
-                at.at,
-            )
+    def _find_outlook(self, slot: int, time_ms: int) -> tuple[season.Glance, Tensor]:
+        """What is seen of the season by rows that stand where this slot does, one column for all of them, and
+        where the features stand; on the host. Worked out for some cells ahead, since most of the time goes
+        into calls."""
+        calendar = tuple(self.timetable[name][slot] for name in ("cadence_ms", "season_steps", "anchor_ms"))
+        cadence_ms = int(calendar[0])
+        ahead, odd = divmod(time_ms - self._outlook.first_ms, cadence_ms)
+        if self._outlook.calendar != calendar or odd or not 0 <= ahead < OUTLOOKS:
+            at = self.timetable.find_places(slot, time_ms + cadence_ms * np.arange(OUTLOOKS))
+            columns = np.empty((5, OUTLOOKS), np.float32)
+            for column, found in zip(
+                columns, (at.phase, at.width, at.bins, at.at_profile, at.at), strict=True
+            ):
+                column[:] = found
             wanted, far_at = self._find_leads(at, torch.full((OUTLOOKS,), float(at.season_steps[0])))
-            seen = season.glance(season.Calendar.of(torch.from_numpy(block)), wanted)
-            share, is_new = (t.to(self.device, non_blocking=True) for t in (seen.share, seen.is_new))
-            found = {}
-            for k, cell_ms in enumerate(times.tolist()):
-                bins = seen.bins[..., k : k + 1]
-                places = Places(pieces=(bins.reshape(-1).tolist(), rows.span))
-                one = season.Glance(bins, share[:, k : k + 1], is_new[:, k : k + 1])
-                found[cell_ms] = _Outlook(places, one, far_at)
-            self._outlooks = alike, found
-        return self._outlooks[1][time_ms]
+            seen = season.glance(season.Calendar.of(torch.from_numpy(columns)), wanted)
+            self._outlook, ahead = _Outlook(calendar, time_ms, seen, far_at), 0
+        here, seen = slice(ahead, ahead + 1), self._outlook.seen
+        share, is_new = (t[:, here].to(self.device, non_blocking=True) for t in (seen.share, seen.is_new))
+        return season.Glance(seen.bins[..., here], share, is_new), self._outlook.far_at
 
 
 def _shifted(lags: Tensor, steps: Tensor) -> Tensor:

@@ -163,9 +163,8 @@ class Timetable:
         # the last step that was passed over without a forecast; not saved: after a load the newest
         self.passed = np.zeros(0, np.int64)
         self._has_passed = False  # any of them
-        self.are_alike: tuple[Rows, bool] | None = None
-        """Rows that were asked for last, and whether they have the same seasons at the same times; another
-        tuple as soon as they may have others."""
+        # rows that were asked for last, and whether they have the same seasons at the same times
+        self._are_alike: tuple[Rows, bool] | None = None
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self.data[name]
@@ -224,7 +223,7 @@ class Timetable:
         )  # fmt: skip
 
     def _derive(self, slots: Ints | slice) -> None:
-        self.are_alike = None
+        self._are_alike = None
         steps = self.data["season_steps"][slots]
         has_season = steps >= 2
         steps = np.where(has_season, steps, float(BINS))
@@ -331,13 +330,13 @@ class Timetable:
         return self._find_place(slice(slot, slot + 1), time_ms)
 
     def _find_common(self, rows: Rows, time_ms: Ints) -> int | None:
-        """The time, where one place in the season stands for all of these; see also `are_alike`."""
+        """The time, where one place in the season stands for all of these."""
         if rows.span is None:
             return None
-        if self.are_alike is None or self.are_alike[0] is not rows:
+        if self._are_alike is None or self._are_alike[0] is not rows:
             columns = (self.data[name][rows.host] for name in ("cadence_ms", "season_steps", "anchor_ms"))
-            self.are_alike = rows, all(bool((column == column[0]).all()) for column in columns)
-        return int(time_ms[0]) if self.are_alike[1] and (time_ms == time_ms[0]).all() else None
+            self._are_alike = rows, all(bool((column == column[0]).all()) for column in columns)
+        return int(time_ms[0]) if self._are_alike[1] and (time_ms == time_ms[0]).all() else None
 
     def _find_cell(self, here: slice | Ints, time_ms: Ints) -> Floats:
         """Counted from the anchor."""
