@@ -81,8 +81,9 @@ class Chunks:
         self.pool_filled = 0
         self.offset = np.zeros(0, np.int64)
         self._last = np.zeros(0, np.int64)
-        self._known_ends: tuple[Rows | None, dict[int, tuple[Tensor, Tensor]]] = (None, {})
         """The step that ends a chunk, modulo a chunk: follows from `offset`."""
+        self._known_ends: tuple[Rows | None, dict[int, tuple[Tensor, Tensor]]] = (None, {})
+        """`ends` by step, of the rows of the last wave."""
         self.trained = np.zeros(0, np.int64)
         self.since = np.zeros(0, np.int64)  # steps before it can't be trained on
         self.ready_at = np.zeros(0, np.int64)

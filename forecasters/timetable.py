@@ -108,8 +108,8 @@ class Arrival:
     since: steps since the series (re)started; common: the step, where all are at the same one and lie side by
     side, see `Rows.span`; unbroken: for how many steps forecasts were made of all of these series, without a
     gap or a restart; good: readings with a value before this one, least_good: the fewest; origin: the first
-    value; forgotten: (rows, bins of the ring) that were jumped over. rates `[5, N]`: what it weighs,
-    in the order of `RATES`; 0 where nothing was seen.
+    value; forgotten: (rows, bins of the ring) that were jumped over. rates `[5, N]`: what the
+    reading weighs, in the order of `RATES`; 0 where nothing was seen.
     """
 
     rows: Rows
