@@ -90,9 +90,11 @@ class Bank:
         self._scored_at = torch.tensor(self.scored, device=device) - 1
         self._interpolate = Interpolation(horizon, device)
         self.memory = Memory(
-            horizon, Chunks.ring_length(horizon, chunk), device,
-            needs_ago="seasonal_naive" in self.names, needs_path="linear" in self.names,
-        )  # fmt: skip
+            horizon,
+            Chunks.ring_length(horizon, chunk),
+            device,
+            needs_ago="seasonal_naive" in self.names,
+        )
         self.timetable = self.memory.timetable
         self.chunks = Chunks(self.memory, chunk, replay, pool, device)
         context = Context(self.memory, self.chunks, recurrent, seed, device)
@@ -241,6 +243,8 @@ class Bank:
         slots = np.unique(self.slots.checked(slots))
         steps = self.timetable["step"]
         slots = slots[steps[slots] >= 0]
+        for model in self.models.values():
+            model.catch_up(slots)
         self.timetable["restart"][slots] = np.maximum(steps[slots] + 1, SETTLED)
         for slot in slots:  # one row a tile: what a series gets must not depend on its company
             one = padded(torch.tensor([slot], device=self.device), self.capacity)
@@ -318,6 +322,8 @@ class Bank:
         """Steps without a reading, of all these series at once: only what remembers them changes."""
         order = np.argsort(-filled, kind="stable")[: np.count_nonzero(filled)]
         slots, left = slots[order], filled[order]
+        for model in self.models.values():
+            model.catch_up(slots)
         while left.size:
             counts = np.minimum(left, max(MOST_FILLED // left.size, 1))
             held = self.memory.hold(slots, counts)
@@ -506,6 +512,8 @@ class Bank:
             self._to_judge.put(ALERTS, self._anomaly.tick, self.pace.live)
         num = len(self.ids)
         self.pace.tick(self.timetable["last_time_ms"][:num], are_even=self._num_even == num)
+        for model in self.models.values():
+            model.tick(self.pace.live)
 
     # -- alerts ------------------------------------------------------------------------------------------
 

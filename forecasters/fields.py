@@ -85,6 +85,14 @@ class Places:
     index: Tensor | None = None
     pieces: tuple[list[int], slice] | None = None
 
+    def part(self, places: slice, rows: slice) -> Places:
+        """Some of the K rows of the rings of some of the R series; both slices have their ends."""
+        if self.pieces:
+            positions, span = self.pieces
+            return Places(pieces=(positions[places], slice(span.start + rows.start, span.start + rows.stop)))
+        assert self.index is not None
+        return Places(self.index[places, rows])
+
 
 @dataclass(slots=True)
 class Fields:
@@ -170,16 +178,16 @@ class Fields:
         if rows.span is None:
             self._slab.index_copy_(1, rows.index, block.whole)
 
-    def read(self, name: str, rows: Rows) -> Tensor:
-        """One field that is `apart`, `[R, *shape]`; to be left as it is, or changed in place and given back
-        to `write`."""
+    def read(self, name: str, rows: Rows, some: slice = slice(None)) -> Tensor:
+        """One field that is `apart`, `[R, *shape]`, or some of its rows; to be left as it is, or changed in
+        place and given back to `write`."""
         data = self.data[name]
-        return data.index_select(0, rows.index) if rows.span is None else data[rows.span]
+        return data.index_select(0, rows.index[some]) if rows.span is None else data[rows.span][some]
 
-    def write(self, name: str, rows: Rows, values: Tensor) -> None:
+    def write(self, name: str, rows: Rows, values: Tensor, some: slice = slice(None)) -> None:
         """Write back what `read` gave."""
         if rows.span is None:
-            self.data[name].index_copy_(0, rows.index, values)
+            self.data[name].index_copy_(0, rows.index[some], values)
 
     @property
     def stride(self) -> int:
@@ -206,16 +214,31 @@ class Fields:
         index = torch.from_numpy(block).to(self.device, non_blocking=True)
         return Places(index.mul_(self.stride).add_(rows.index))
 
-    def take_ring(self, name: str, at: Places) -> Tensor:
-        """Rows of a `ring`, filled up: `[K, R, room]`, or `[K, R]`; a copy."""
+    def take_ring(self, name: str, at: Places, dtype: torch.dtype | None = None) -> Tensor:
+        """Rows of a `ring`, filled up: `[K, R, room]`, or `[K, R]`; a copy, of `dtype` where one is given."""
         if at.pieces:
             positions, span = at.pieces
             ring = self._span(name, span)
+            if dtype is not None:
+                return _convert(ring, positions, dtype)
             if len(positions) == 1:
                 return ring[positions[0]].clone()[None]
-            return ring.index_select(0, torch.tensor(positions).to(self.device, non_blocking=True))
+            return ring.index_select(0, self._send(positions))
         assert at.index is not None
-        return self.take_rows(name, at.index.view(-1)).view(*at.index.shape, *self.spec[name].room[1:])
+        rows = self.take_rows(name, at.index.reshape(-1)).view(*at.index.shape, *self.spec[name].room[1:])
+        return rows if dtype is None else rows.to(dtype)
+
+    def read_ring(self, name: str, rows: Rows, some: slice = slice(None)) -> Tensor:
+        """The rings of these series, or of some of them, as they lie, `[L, R, room]`; to be left as it is, or
+        changed in place and given back to `write_ring`."""
+        if rows.span is not None:
+            return self._span(name, rows.span)[:, some]
+        return self.data[name].transpose(0, 1).index_select(1, rows.index[some])
+
+    def write_ring(self, name: str, rows: Rows, values: Tensor, some: slice = slice(None)) -> None:
+        """Write back what `read_ring` gave."""
+        if rows.span is None:
+            self.data[name].transpose(0, 1).index_copy_(1, rows.index[some], values)
 
     def put_ring(self, name: str, at: Places, rows: Tensor) -> None:
         """Write such rows `[K, R, N]`, filled up or not, or `[K, R]`."""
@@ -235,6 +258,10 @@ class Fields:
             self.put_rows(name, at.index.view(-1), rows.contiguous())
         else:
             self.rows(name)[:, :width].index_copy_(0, at.index.view(-1), rows.flatten(0, 1))
+
+    def _send(self, positions: list[int]) -> Tensor:
+        # straight from the list `torch.tensor` takes five times as long
+        return torch.from_numpy(np.array(positions)).to(self.device, non_blocking=True)
 
     def _span(self, name: str, span: slice) -> Tensor:
         """`[L, R, room]`, the rings of these series by row."""
@@ -279,6 +306,17 @@ class Fields:
         """Without what its rows are filled up with."""
         f = self.spec[name]
         return data[..., : f.shape[-1]] if f.ring and len(f.shape) > 1 else data
+
+
+def _convert(ring: Tensor, positions: list[int], dtype: torch.dtype) -> Tensor:
+    """`[K, …]` of `[L, …]`; positions that follow each other at once."""
+    new = ring.new_empty(len(positions), *ring.shape[1:], dtype=dtype)
+    start = 0
+    for k in range(1, len(positions) + 1):
+        if k == len(positions) or positions[k] != positions[k - 1] + 1:
+            new[start:k].copy_(ring[positions[start] : positions[k - 1] + 1])
+            start = k
+    return new
 
 
 def _size(dtype: torch.dtype) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from forecasters.chunks import Batch
@@ -33,6 +35,9 @@ class Forecaster:
     def observe(self, wave: Wave) -> None:
         """Learn what one reading per series says, series by series; shared weights stay as they are."""
 
+    def catch_up(self, slots: npt.NDArray[np.int64]) -> None:
+        """Learn what was put off of these series: what comes next is no step like others."""
+
     def hold(self, held: Held) -> None:
         """Pass over steps without a reading, of which no forecast is asked for."""
 
@@ -42,6 +47,9 @@ class Forecaster:
 
     def learn(self, batch: Batch) -> None:
         """One step of the shared weights, at a tick."""
+
+    def tick(self, live: int) -> None:
+        """The end of a tick; live: series with a reading."""
 
     def rebuild(self, rows: Tensor, steps: Tensor) -> None:
         """After a gap, make the state of `rows` anew from what is remembered; `steps`: their last steps."""

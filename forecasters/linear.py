@@ -1,26 +1,52 @@
 """Online linear autoregression: recursive least squares on 29 features, every step learning at its own time.
 
-Letters: R rows, H horizon, F features (29).
+Letters: R rows, H horizon, F features (29), N readings learnt from at once, W steps back to the oldest origin
+(H + N), C features of the memory filled up (32).
 
 Recursive least squares with forgetting (Haykin, Adaptive Filter Theory, 4th ed., table 9.1): for features x
 with inverse covariance P, gain k = P x / (λ + x'P x), P ← (P - k x'P) / λ, and for each target d of that x
-w ← w + k (d - w'x). The gain is computed when x is seen and kept until the target of each step arrives, so
-that step h learns from its h-step-old origin exactly, and without waiting for the longest step.
+w ← w + k (d - w'x). The gain is computed when x is learnt from and kept until the target of each step
+arrives, so that step h learns from its h-step-old origin exactly, and without waiting for the longest step.
+
+Forgetting inflates directions that are never excited; none may exceed the prior. So P grows by factors of
+its own per feature, P ← S (P - k x'P) S, and what is kept is P = D Q D with a diagonal D: S then goes into D,
+and Q is touched once a reading.
+
+What costs is not the arithmetic: a series has 6 kB of weights and covariance, and many series have more than
+the caches hold. So in a large shard a settled series learns from four readings at a time, one after the other
+while its numbers are near; its forecasts are then made with weights that are up to three readings old. For
+the same reason everything of a step lies side by side for all series, the longest step first, as origins do
+in the rings. Features stand where they do in the memory, with a weight of 0 for what is none of the 29.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from forecasters.fields import Field, Fields
+from forecasters import chunks
+from forecasters.fields import Field, Fields, Places
 from forecasters.forecaster import Forecaster
-from forecasters.memory import CLIP, LINEAR_FEATURES, Held, Memory, Wave
+from forecasters.memory import CLIP, FILLED_UP, LINEAR_FEATURES, MASKED, NUM_FEATURES, Held, Memory, Wave
+from forecasters.products import dot, matmul
+from forecasters.rows import Rows
+from forecasters.timetable import modulo
 
 Tensor = torch.Tensor
+Ints = npt.NDArray[np.int64]
 
 FORGETTING = 0.9999
 RIDGE = 10.0
 NUM = 29
+TOGETHER = 4
+"""Readings that a settled series of a large shard learns from at once."""
+ROWS = 256
+"""Rows that are learnt from at a time on a CPU: fewer stay nearer, but are more calls."""
+LARGEST = 2.0**20
+"""Where a number of D passes it, D gives it to Q: a power of two, so that no product changes."""
 
 
 class Linear(Forecaster):
@@ -33,63 +59,160 @@ class Linear(Forecaster):
         self.horizon = memory.horizon
         self.forgetting = forgetting
         self.prior = 1.0 / ridge
+        self.device = device
+        self.together = min(TOGETHER, memory.ring_length - memory.horizon)
         self.fields = Fields(
             {
-                "covariance": Field((NUM, NUM), apart=True),
-                "weights": Field((self.horizon, NUM), apart=True),
-                "gains": Field((memory.ring_length, NUM), torch.float16, ring=True),
+                "covariance": Field((NUM, NUM), apart=True),  # Q
+                "spread": Field((NUM,), initial=1.0, apart=True),  # D
+                "weights": Field((self.horizon, NUM_FEATURES), ring=True),
+                "gains": Field((memory.ring_length, NUM_FEATURES), torch.float16, ring=True),
             },
             device,
         )
+        self.live = 0  # series, at the last tick
         self._eye = torch.eye(NUM, device=device) * self.prior
+        self._ages_H1 = np.arange(self.horizon, 0, -1)[:, None]
 
     def reset(self, rows: Tensor) -> None:
         super().reset(rows)
         self.fields["covariance"][rows] = self._eye
 
     def observe(self, wave: Wave) -> None:
-        """Learn from the targets that arrived, then prepare the gain of this origin."""
-        path = wave.path
-        assert path is not None
-        dep_RH = path.dep.clamp(-CLIP, CLIP).t().contiguous()
-        w_RHF = self.fields.read("weights", wave.rows)
-        # of the columns that are used first, so that all that follows runs over whole memory
-        x_RHF, k_RHF = (
-            ring[..., columns].transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
-            for ring, columns in (
-                (self.memory.rings.take_ring("features", path.places), LINEAR_FEATURES),
-                (self.fields.take_ring("gains", path.places), slice(NUM)),
-            )
-        )
-        error = dep_RH - (w_RHF * x_RHF).sum(2)
-        if not wave.all_valid:
-            error = torch.where(path.valid.t(), error, 0.0)
-        self.fields.write("weights", wave.rows, w_RHF.addcmul_(k_RHF, error[:, :, None]))
-        self._gain(wave)
+        """Learn, of those series whose turn it is."""
+        a = wave.arrival
+        is_due = modulo(a.step + 1, self.together) == 0
+        if self.live < chunks.LARGE:
+            is_due[:] = True
+        elif int(a.since.min()) < chunks.YOUNG:
+            is_due |= a.since < chunks.YOUNG
+        self._learn_late(wave.rows, a.step, is_due, a.common)
+
+    def catch_up(self, slots: Ints) -> None:
+        own = self.memory.timetable
+        slots = slots[own["learnt"][slots] < own["step"][slots]]
+        if slots.size:
+            rows = Rows(slots, 0, self.fields.capacity, self.device)
+            self._learn_late(rows, own["step"][slots], np.ones(slots.size, np.bool_))
+
+    def _learn_late(
+        self, rows: Rows, step: Ints, is_due: npt.NDArray[np.bool_], common: int | None = None
+    ) -> None:
+        """From those of the readings up to these steps `[R]` that were not learnt from yet, of the rows whose
+        turn it is; common: as `Arrival.common`."""
+        learnt = self.memory.timetable["learnt"]
+        waiting = np.minimum(step - learnt[rows.host], self.together) * is_due
+        for num in np.unique(
+            waiting[is_due]
+        ).tolist():  # by itself, since products of other sizes round otherwise
+            some = waiting == num
+            if some.all():
+                self._learn(rows, step, num, common)
+            else:
+                part = Rows(rows.slots[some], rows.num_slots, self.fields.capacity, self.device)
+                self._learn(part, step[some], num)
+        learnt[rows.slots[is_due]] = step[is_due]
 
     def hold(self, held: Held) -> None:
         """Nothing is learnt of origins without a reading."""
         self.fields.rows("gains").index_fill_(0, held.place_P, 0.0)
+        slots = held.rows.slots
+        self.memory.timetable["learnt"][slots] = self.memory.timetable["step"][slots]
 
-    def _gain(self, wave: Wave) -> None:
-        x = wave.x_FR[LINEAR_FEATURES].t().contiguous()
-        p = self.fields.read("covariance", wave.rows)
-        u = (p * x[:, None]).sum(2)  # a third of the time of a product of matrices as small as these
-        k = u / (self.forgetting + (u * x).sum(1))[:, None]
-        lift: Tensor | float = 1.0 / self.forgetting
-        if wave.seen is not None:
-            k = k * wave.seen.to(torch.float32)[:, None]
-            lift = torch.where(wave.seen, lift, 1.0)[:, None]
-        # forgetting inflates directions that are never excited; none may exceed the prior
-        diagonal = (torch.diagonal(p, dim1=1, dim2=2) - k * u).clamp_(min=1e-12)
-        s = (self.prior / diagonal).clamp_(max=lift).sqrt_()
-        # S (P - k u') S
-        p.mul_(s[:, :, None]).mul_(s[:, None, :]).baddbmm_(
-            (k * s)[:, :, None], (u * s)[:, None, :], alpha=-1.0
-        )
-        self.fields.write("covariance", wave.rows, p)
-        self.fields.put_ring("gains", wave.place, k.to(torch.float16)[None])
+    def tick(self, live: int) -> None:
+        self.live = live
 
     def forecast(self, wave: Wave) -> Tensor:
-        x = wave.x_FR[LINEAR_FEATURES].t().contiguous()
-        return (self.fields.read("weights", wave.rows) * x[:, None]).sum(2).t()
+        x_RC = wave.x_FR.t().contiguous()
+        said_HR = dot(self.fields.read_ring("weights", wave.rows), x_RC)
+        return said_HR.flip(0)
+
+    def _learn(self, rows: Rows, step: Ints, num: int, common: int | None = None) -> None:
+        """From the last `num` readings, each in its turn."""
+        rings, horizon = self.memory.rings, self.horizon
+        back = np.arange(horizon + num - 1, -1, -1)
+        if common is not None and rows.span is not None:
+            window = Places(pieces=(((common - back) % self.memory.ring_length).tolist(), rows.span))
+        else:
+            window = rings.places(rows, (step - back[:, None]) % self.memory.ring_length)
+        values, scales = rings.take_ring("level", window).unbind(-1)
+        valid = self._find_targets(rows, step - self.memory.timetable["restart"][rows.host], num)
+        dep = [
+            torch.sub(values[horizon + n], values[n : n + horizon]).div_(scales[n : n + horizon])
+            for n in range(num)
+        ]
+        for some in self._blocks(rows.padded):
+            taught = window.part(slice(horizon, horizon + num), some)
+            x_NRC = rings.take_ring("features", taught, torch.float32)
+            seen_NR = 1.0 - x_NRC[..., MASKED]
+            gains = self._learn_covariances(rows, some, x_NRC[..., LINEAR_FEATURES], seen_NR)
+            self.fields.put_ring("gains", taught, gains)
+            origins = window.part(slice(horizon + num - 1), some)
+            x = rings.take_ring("features", origins, torch.float32)
+            k = self.fields.take_ring("gains", origins, torch.float32)
+            w = self.fields.read_ring("weights", rows, some)
+            for n in range(num):
+                own = slice(n, n + horizon)
+                error = dep[n][:, some].clamp(-CLIP, CLIP).sub_(dot(w, x[own]))
+                if valid is not None:
+                    error = torch.where(valid[n][:, some], error, 0.0)
+                w.addcmul_(k[own], error.mul_(seen_NR[n])[:, :, None])
+            self.fields.write_ring("weights", rows, w, some)
+
+    def _find_targets(self, rows: Rows, since: Ints, num: int) -> Tensor | None:
+        """Whether each step has a target, of the last `num` readings `[N, H, R]`; None: all."""
+        nth = np.arange(num)[:, None] + 1 - num
+        if int(since.min()) + 1 - num >= self.horizon:
+            return None
+        valid = (since + nth)[:, None] >= self._ages_H1
+        padding = [(0, 0), (0, 0), (0, rows.padded - rows.num)]
+        return torch.from_numpy(np.pad(valid, padding)).to(self.device, non_blocking=True)
+
+    def _learn_covariances(self, rows: Rows, some: slice, x_NRF: Tensor, seen_NR: Tensor) -> Tensor:
+        """Learn from these readings; returns the gains of them as origins `[N, R, C]`.
+
+        With z = D x one would do for each: u = Q z, k = u / (λ + u'z), Q ← Q - k u'. Here Q z is taken of all
+        z at once, and each u then made what Q would have given after those before; what they share of each
+        other, c = u'z, is a matter of few numbers. Forgetting comes in S, after the last.
+        """
+        q, d = (self.fields.read(name, rows, some) for name in ("covariance", "spread"))
+        z_RNF = (x_NRF * d).transpose(0, 1).contiguous()
+        u_RNF = matmul(z_RNF, q)
+        c_NNR = matmul(u_RNF, z_RNF.transpose(1, 2)).permute(1, 2, 0).contiguous()
+        inverse: list[Tensor] = []
+        for n, seen in enumerate(seen_NR):
+            for m in range(n):
+                share = c_NNR[n, m] * inverse[m]
+                u_RNF[:, n].addcmul_(u_RNF[:, m], share[:, None], value=-1.0)
+                c_NNR[n:, n].addcmul_(c_NNR[n:, m], share, value=-1.0)
+            inverse.append(seen / (c_NNR[n, n] + self.forgetting))
+        k_RNF = u_RNF * torch.stack(inverse, 1)[:, :, None]
+        q.baddbmm_(k_RNF.transpose(1, 2), u_RNF, alpha=-1.0)
+        gains = x_NRF.new_zeros(*x_NRF.shape[:2], FILLED_UP, dtype=torch.float16)
+        gains[..., LINEAR_FEATURES] = (k_RNF * d[:, None]).transpose(0, 1)
+        diagonal = torch.diagonal(q, dim1=1, dim2=2).mul(d).mul_(d).clamp_(min=1e-12)
+        lift = torch.pow(1.0 / self.forgetting, seen_NR.sum(0))[:, None]
+        d.mul_(torch.div(self.prior, diagonal).clamp_(max=lift).sqrt_())
+        self._shift(q, d)
+        self.fields.write("covariance", rows, q, some)
+        self.fields.write("spread", rows, d, some)
+        return gains
+
+    def _shift(self, q: Tensor, d: Tensor) -> None:
+        """Keep D from growing beyond all bounds. A matter of the series' own numbers, and exact."""
+        is_large = d >= LARGEST
+        if self.device.type != "cpu" or is_large.any():
+            factor = torch.where(is_large, LARGEST, 1.0)
+            d.div_(factor)
+            q.mul_(factor[:, :, None]).mul_(factor[:, None, :])
+
+    def _blocks(self, num: int) -> Iterator[slice]:
+        """Some rows each; elsewhere than on a CPU all of them, as there calls are what costs."""
+        high = ROWS if self.device.type == "cpu" else num
+        return (slice(low, min(low + high, num)) for low in range(0, num, high))
+
+    def save(self) -> Iterator[tuple[str, Tensor]]:
+        yield "live", torch.tensor(self.live)
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self.live = int(state["live"])

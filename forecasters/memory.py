@@ -61,12 +61,12 @@ class Wave:
 
     dep_QR: what happened, in units of the scale at issue: (value - last at issue) / scale at issue for the
     forecasts made a scored step ago; scale_QR: that scale; valid_QR says where that is a target, all_valid
-    whether everywhere, and of a forecast that was made. path: the same for every step, where some forecaster
-    asks for it. place: of this reading in the rings. x_FR: features after this reading, filled up with 0 as
-    in their ring. season_offset: value less that of a season ago, in units of scale; ago_HR: what the season
-    before did next, where some forecaster asks for it. departure: value less the slow average before it, in
-    units of the series, as `base`. nearest_MR: the features `NEAREST`, and those one step ago. states: what a
-    network's `observe` leaves for its `forecast`, by its identity; ends: see `Chunks.ends`.
+    whether everywhere, and of a forecast that was made. place: of this reading in the rings. x_FR: features
+    after this reading, filled up with 0 as in their ring. season_offset: value less that of a season ago, in
+    units of scale; ago_HR: what the season before did next, where some forecaster asks for it. departure:
+    value less the slow average before it, in units of the series, as `base`. nearest_MR: the features
+    `NEAREST`, and those one step ago. states: what a network's `observe` leaves for its `forecast`, by its
+    identity; ends: see `Chunks.ends`.
     """
 
     rows: Rows
@@ -76,7 +76,6 @@ class Wave:
     scale_QR: Tensor
     valid_QR: Tensor
     all_valid: bool
-    path: Path | None
     place: Places
     x_FR: Tensor
     base: Tensor  # float64, the last value itself
@@ -120,27 +119,15 @@ class _Outlook:
     far_at: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
-    """Departures of every step, and whether they are targets `[H, R]`; the places of their origins."""
-
-    dep: Tensor
-    valid: Tensor
-    places: Places
-
-
 class Memory:
     """The columns above for all slots, and how one wave changes them."""
 
-    def __init__(
-        self, horizon: int, ring_length: int, device: torch.device, *, needs_ago: bool, needs_path: bool
-    ) -> None:
-        """needs_ago, needs_path: whether some forecaster reads `Wave.ago_HR` and `Wave.path`."""
+    def __init__(self, horizon: int, ring_length: int, device: torch.device, *, needs_ago: bool) -> None:
+        """needs_ago: whether some forecaster reads `Wave.ago_HR`."""
         self.horizon = horizon
         self.ring_length = ring_length
         self.device = device
         self.needs_ago = needs_ago
-        self.needs_path = needs_path
         core = {
             "lags": Field((NUM_LAGS,)),
             "averages": Field((2,)),
@@ -158,11 +145,9 @@ class Memory:
         self.timetable = Timetable()
         self.core = Fields(core, device)
         self.rings = Fields(rings, device)
-        scored = scored_steps(horizon)
-        self._steps = np.arange(1, horizon + 1) if needs_path else np.array(scored)
+        self._steps = np.array(scored_steps(horizon))
         self._ago = self._steps.tolist()
         self._ages = torch.from_numpy(self._steps).to(device)[:, None]
-        self._scored_at = torch.tensor(scored, device=device) - 1 if needs_path else None
         self._path = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)[:, None]
         self._nearest = torch.tensor(NEAREST, device=device)
         self._nothing = torch.zeros((), device=device)
@@ -214,7 +199,7 @@ class Memory:
         else:
             y = torch.where(seen_R, y, lags[0])
             base = self._send(rows, np.float64, (a.origin, 0))[0] + y
-        dep, past_scale, valid, past, all_valid = self._arrived(a, place, y)
+        dep, past_scale, valid, all_valid = self._arrived(a, place, y)
         if a.restarted is not None:
             (restarted,) = self._send(rows, np.bool_, (a.restarted, False))
             lags.copy_(torch.where(restarted, y, lags))
@@ -238,14 +223,10 @@ class Memory:
         self.core.put(rows, b)
         self.rings.put_ring("features", place, x16.t()[None])
         self.rings.put_ring("level", place, torch.stack([y, scale], 1)[None])
-        scored = self._scored_at
         return Wave(
             rows=rows, arrival=a, seen=seen_R, all_valid=all_valid,
-            dep_QR=dep if scored is None else dep.index_select(0, scored),
-            scale_QR=past_scale if scored is None else past_scale.index_select(0, scored),
-            valid_QR=valid if scored is None else valid.index_select(0, scored),
-            path=Path(dep, valid, past) if self.needs_path else None, place=place,
-            x_FR=x_FR, nearest_MR=nearest, nearest_before_MR=before, base=base, last=y, scale=scale,
+            dep_QR=dep, scale_QR=past_scale, valid_QR=valid, place=place, x_FR=x_FR,
+            nearest_MR=nearest, nearest_before_MR=before, base=base, last=y, scale=scale,
             naive_error=naive_error, lowest=b["lowest"], highest=b["highest"],
             season_steps=season_steps, season_offset=offset, ago_HR=ago_HR,
             departure=departure,
@@ -298,9 +279,8 @@ class Memory:
             return Places(pieces=([int(at.at[0]), 2 * season.BINS + int(at.at_profile[0])], rows.span))
         return self.core.places(rows, np.stack([at.at, 2 * season.BINS + at.at_profile]))
 
-    def _arrived(self, a: Arrival, place: Places, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Places, bool]:
-        """(departures, scales at issue, targets or not, places in the rings) of the steps that are asked for;
-        all targets?"""
+    def _arrived(self, a: Arrival, place: Places, y: Tensor) -> tuple[Tensor, Tensor, Tensor, bool]:
+        """(departures, scales at issue, targets or not) of the scored steps; all targets?"""
         if place.pieces:
             (at,), span = place.pieces
             past = Places(pieces=([(at - ago) % self.ring_length for ago in self._ago], span))
@@ -312,10 +292,10 @@ class Memory:
         dep = (y - last).div_(scale)
         all_valid = a.all_seen and a.unbroken >= self.horizon
         if all_valid:
-            return dep, scale, self._true.expand(dep.shape), past, True
+            return dep, scale, self._true.expand(dep.shape), True
         judged = (a.since >= self._steps[:, None]) & a.seen
         valid = self._send(a.rows, np.bool_, *((row, False) for row in judged))
-        return torch.where(valid, dep, 0.0), scale, valid, past, False
+        return torch.where(valid, dep, 0.0), scale, valid, False
 
     def _send(self, rows: Rows, dtype: Any, *columns: tuple[npt.NDArray[Any], float]) -> Tensor:
         """Host columns as one type `[C, R]` to the device in one go; each with what fills it up to R."""

@@ -316,6 +316,10 @@ class Migration:
                 continue
             if key == f"{prefix}gains":
                 self.state[key] = to_ring(self.old_state[key], fresh, self.newest)
+            elif key == f"{prefix}weights":  # the longest step first
+                self.state[key] = fresh.flip(1)
+                _overlay(self.state[key], self.old_state[key].flip(1))
+                self.state[key] = self.state[key].flip(1)
             else:
                 _overlay(fresh, self.old_state[key])
         self._copy(f"shared.{name}.")

@@ -77,7 +77,7 @@ def describe(bank: Bank) -> dict[str, str]:
             about |= {"own": OWN}
             about |= {"horizon": horizon, "chunk": chunk, "pool": pool}
         elif isinstance(model, Linear):
-            about |= {"inputs": NUM, "features": FEATURES, "horizon": horizon}
+            about |= {"version": 2, "inputs": NUM, "features": FEATURES, "horizon": horizon}
             about |= {"length": bank.memory.ring_length}
         signatures[f"forecaster.{name}"] = _text(**about)
     return signatures

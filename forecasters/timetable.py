@@ -36,6 +36,7 @@ EPSILON = 1e-9
 COLUMNS: Mapping[str, tuple[Any, float]] = {
     "step": (np.int64, -1),
     "restart": (np.int64, SETTLED),
+    "learnt": (np.int64, -1),  # the step up to which `linear` has learnt
     "last_time_ms": (np.int64, NEVER),
     "cadence_ms": (np.int64, 60_000),
     "anchor_ms": (np.int64, NEVER),

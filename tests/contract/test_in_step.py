@@ -1,22 +1,37 @@
-"""Series in step take a shorter way through the rings and the season; what they get is the same."""
+"""Series in step take a shorter way through the rings and the season, and in a large shard settled ones learn
+several readings at once; what a series gets is the same however the log is cut and whenever it is saved."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from forecasters import Bank, build
+from forecasters import Bank, build, chunks
 
 NAMES = ("naive", "seasonal_naive", "linear", "rnn", "blend")
 SERIES, ROUNDS, CADENCE_MS = 70, 90, 60_000
 
 
+def build_bank() -> Bank:
+    return build(NAMES, horizon=6, device="cpu", chunk=4, hidden=8, replay=4, pool=8)
+
+
 def make_bank(season: int) -> tuple[Bank, np.ndarray]:
-    bank = build(NAMES, horizon=6, device="cpu", chunk=4, hidden=8, replay=4, pool=8)
+    bank = build_bank()
     ids = [f"s{k}" for k in range(SERIES)]
     return bank, bank.add(ids, cadence_ms=CADENCE_MS, season_ms=season * CADENCE_MS)
 
 
+@pytest.fixture(params=[False, True], ids=["small", "large"])
+def is_large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether what holds for large shards holds for these."""
+    if request.param:
+        monkeypatch.setattr(chunks, "LARGE", 8)
+        monkeypatch.setattr(chunks, "YOUNG", 20)
+    return bool(request.param)
+
+
+@pytest.mark.usefixtures("is_large")
 @pytest.mark.parametrize("season", [4, 30], ids=["shorter than the horizon", "longer"])
 def test_whole_waves_and_scattered_ones_give_the_same(season: int) -> None:
     (whole, slots), (parted, _) = make_bank(season), make_bank(season)
@@ -32,7 +47,41 @@ def test_whole_waves_and_scattered_ones_give_the_same(season: int) -> None:
             for name in ("departure", "half", "error"):
                 ours, theirs = getattr(result, name), getattr(said, name)
                 assert (ours[part.tolist()] == theirs).all(), (k, name)
-    ours, theirs = whole.save(), parted.save()
-    assert ours.keys() == theirs.keys()
-    for name, tensor in ours.items():
-        np.testing.assert_array_equal(tensor.numpy(), theirs[name].numpy(), err_msg=name)
+    assert_same(whole, parted)
+
+
+@pytest.mark.usefixtures("is_large")
+@pytest.mark.parametrize("seed", range(3))
+def test_however_a_log_with_gaps_is_cut_and_saved(seed: int) -> None:
+    """Readings left out, steps without a usable value, and long gaps after which a series starts again."""
+    rng = np.random.default_rng(seed)
+    (whole, slots), (parted, _) = make_bank(30), make_bank(30)
+    values = rng.normal(size=(ROUNDS, SERIES)).cumsum(0)
+    last = np.full(SERIES, -1)
+    for k, row in enumerate(values):
+        here = np.flatnonzero((rng.random(SERIES) < 0.9) | (k < 3))
+        filled = np.where(last[here] < 0, 0, k - last[here] - 1)
+        mask = rng.random(here.size) < 0.05 * (k > 3)
+        again = here[(rng.random(here.size) < 0.03) & (k > 3)]
+        last[here] = k
+        times = np.full(here.size, k * CADENCE_MS)
+        for bank, cuts in (
+            (whole, [np.arange(here.size)]),
+            (parted, np.array_split(np.arange(here.size), 3)),
+        ):
+            bank.restart(slots[again])
+            for cut in cuts:
+                rows = here[cut]
+                bank.step(slots[rows], times[cut], row[rows], mask[cut], filled[cut])
+        if k % 13 == 12:
+            state = parted.save()
+            parted = build_bank()
+            parted.load(state)
+    assert_same(whole, parted)
+
+
+def assert_same(ours: Bank, theirs: Bank) -> None:
+    mine, others = ours.save(), theirs.save()
+    assert mine.keys() == others.keys()
+    for name, tensor in mine.items():
+        np.testing.assert_array_equal(tensor.numpy(), others[name].numpy(), err_msg=name)

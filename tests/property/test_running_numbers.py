@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasters import blend, build, nearest, scaling, season
+from forecasters import blend, build, chunks, linear, nearest, scaling, season
 from forecasters.blend import Blend
 from forecasters.fields import Block, Fields, Places
 from forecasters.intervals import Intervals
@@ -509,8 +509,16 @@ def test_seasonal_naive_is_a_season_ago_plus_a_dying_offset(steps: int) -> None:
 
 
 @settings(deadline=None, max_examples=4)
-@given(seed=st.integers(0, 10_000), season_steps=st.sampled_from([0, 12]))
-def test_linear_solves_the_weighted_normal_equations(seed: int, season_steps: int) -> None:
+@given(seed=st.integers(0, 10_000), season_steps=st.sampled_from([0, 12]), together=st.booleans())
+def test_linear_solves_the_weighted_normal_equations(seed: int, season_steps: int, together: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if together:
+            patch.setattr(chunks, "LARGE", 0)
+            patch.setattr(chunks, "YOUNG", 0)
+        compare_with_normal_equations(seed, season_steps)
+
+
+def compare_with_normal_equations(seed: int, season_steps: int) -> None:
     rng = np.random.default_rng(seed)
     horizon, steps = 5, 300
     bank = build(["linear"], horizon=horizon, device="cpu", chunk=4)
@@ -531,10 +539,12 @@ def test_linear_solves_the_weighted_normal_equations(seed: int, season_steps: in
     x = np.stack([w.x_FR[LINEAR_FEATURES, 0].numpy() for w in waves]).astype(np.float64)
     model = bank.models["linear"]
     assert isinstance(model, Linear)
-    ours = model.fields["weights"][0].numpy()
+    assert steps % linear.TOGETHER == 0, "or some are still to be learnt from"
+    ours = model.fields["weights"][0, :, LINEAR_FEATURES].numpy()[::-1]
     for h in range(1, horizon + 1):
         origins = np.arange(steps - h)
-        dep = np.array([float(waves[t + h].path.dep[h - 1, 0]) for t in origins]).clip(-CLIP, CLIP)
+        moves = [(waves[t + h].last[0] - waves[t].last[0]) / waves[t].scale[0] for t in origins]
+        dep = np.array([float(move) for move in moves]).clip(-CLIP, CLIP)
         dep[:SETTLED] = 0.0  # not judged: as if the forecast, zero at first, had been right
         age = FORGETTING ** (len(origins) - 1 - origins)
         use = x[: steps - h]
@@ -555,6 +565,7 @@ def test_linear_with_features_that_stand_still_stays_bounded() -> None:
         value = rng.normal() if t < 100 or t > 2900 else 1.0
         r = bank.step(np.array([0]), np.array([t * 1000]), np.array([value]))
         assert torch.isfinite(r.mean).all()
-    covariance = bank.models["linear"].fields["covariance"][0]
+    spread = bank.models["linear"].fields["spread"][0]
+    covariance = bank.models["linear"].fields["covariance"][0] * spread * spread[:, None]
     assert float(torch.diagonal(covariance).max()) <= 1.0 / RIDGE + 1e-6
     assert float(torch.linalg.eigvalsh(covariance.double()).min()) > -1e-6

@@ -1,0 +1,31 @@
+"""Many small products at once: of the vectors and matrices that each series has of its own.
+
+Letters: R rows or other small problems, F features, in front of them any dimensions (…).
+
+On a CPU torch multiplies, writes all products down and then adds them up, or calls its BLAS with what a large
+product needs; NumPy calls its BLAS for each small one as it lies there, in a third to a half of the time for
+29 to 32 numbers. Each result follows from its own numbers alone, wherever it stands.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+Tensor = torch.Tensor
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Σ_f a·b `[…]` of a and b `[…, F]`, which are broadcast; the last dimension lies side by side."""
+    if a.device.type == "cpu":
+        with np.errstate(all="ignore"):  # as torch has it
+            return torch.from_numpy(np.vecdot(a.numpy(), b.numpy()))
+    return (a * b).sum(-1)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """`[R, I, J]` of a `[R, I, K]` and b `[R, K, J]`."""
+    if a.device.type == "cpu":
+        with np.errstate(all="ignore"):
+            return torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
+    return torch.bmm(a, b)
