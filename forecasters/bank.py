@@ -30,7 +30,6 @@ from forecasters.costs import Work
 from forecasters.episodes import Standing
 from forecasters.fields import Fields, Places
 from forecasters.intervals import Intervals
-from forecasters.journal import Journal
 from forecasters.memory import Memory, Wave
 from forecasters.outcome import Outcome
 from forecasters.pace import Pace
@@ -130,7 +129,6 @@ class Bank:
         self._rows: Rows | None = None
         self._num_even = 0  # rows of the last wave, where they had the same time and season
         self.pace = Pace()
-        self.journal = Journal()
 
     # -- series ------------------------------------------------------------------------------------------
 
@@ -221,7 +219,6 @@ class Bank:
         if self.comparison:
             self.comparison.remove(slots)
         self.slots.leave(slots)
-        self.journal.keep(self.slots.taken)
 
     def _clear(self, slots: np.ndarray) -> None:
         """A fresh start for these slots."""
@@ -426,8 +423,8 @@ class Bank:
         if self.blend:
             experts = said.index_select(0, self._expert_at)
             self.blend.learn(rows, torch.cat([experts, said[num + nets :]]), dep, valid, all_valid=all_valid)
-            brought = (column[..., : rows.num] for column in (experts, dep, valid))
-            self.journal.enter(rows.slots, wave.arrival.step, *brought)
+            brought = experts[..., : rows.num], dep[:, : rows.num]
+            self.blend.note(*brought, None if all_valid else valid[:, : rows.num])
         return error, missed, valid, half
 
     def forecast(self, wave: Wave) -> tuple[Tensor, list[Tensor], Tensor]:
@@ -485,10 +482,9 @@ class Bank:
 
     def _tick(self) -> None:
         """The one moment at which shared weights and shard-wide sums change."""
-        if self.blend and self.journal:
+        if self.blend:
             started = time.perf_counter()
-            self.blend.learn_stack(*self.journal.joined(self.slots.order))
-            self.journal.clear()
+            self.blend.learn_stack()
             self._seconds[BLEND] += time.perf_counter() - started
         if self.nets:
             steps = self.timetable["step"]

@@ -1,11 +1,13 @@
 """The blend: experts weighted online per series and step, with a shard-wide regression on them as one more.
 
-Letters: R rows, X experts (X' = X + 1 with the stack), Q scored steps, H horizon, N readings of a tick.
+Letters: R rows (N of them no padding), X experts (X' = X + 1 with the stack), Q scored steps, H horizon.
 
 Weights are exponential in the discounted sum of losses (Vovk 1990; Cesa-Bianchi & Lugosi 2006, §2.9), which
 arrive with their targets. A loss is the squared error over the running mean square of the naive error, at
 most 4. The stack is a ridge regression of what happened on what the experts said (Breiman 1996), summed over
-the shard's series, and changes at ticks only.
+the shard's series, and changes at ticks only. Its sums must not depend on the order of a tick's readings,
+since rows are sorted by slot and waves cut anywhere. So what is multiplied is first rounded to GRAIN and
+bounded: all products of a tick and all their sums are then exact in float64.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from forecasters.fields import Field, Fields
+from forecasters.products import matmul
 from forecasters.rows import Rows
 from forecasters.steps import Interpolation, scored_steps
 
@@ -27,6 +30,11 @@ VARIANCE_RATE = 1.0 / 500.0
 STACK_FORGETTING = 0.9999
 STACK_RIDGE = 10.0
 WINSOR = 20.0
+GRAIN = 2.0**-14
+"""A number of at most 20 has 19 bits then, a product 38, and a sum of 1 024 of them (`pace.MAX_TICK`) 48 of
+the 53 that float64 has."""
+SHARED = ("cross", "target", "tick_cross", "tick_target", "coefficients")
+"""Tensors of the stack that are saved."""
 
 
 class Blend:
@@ -45,6 +53,8 @@ class Blend:
         self._interpolate = Interpolation(horizon, device)
         self.cross = torch.zeros(num_scored, num_experts, num_experts, dtype=torch.float64, device=device)
         self.target = torch.zeros(num_scored, num_experts, dtype=torch.float64, device=device)
+        self.tick_cross = torch.zeros_like(self.cross)  # of what came since the last tick, in GRAIN²
+        self.tick_target = torch.zeros_like(self.target)
         self._ridge = STACK_RIDGE * torch.eye(num_experts, dtype=torch.float64, device=device)
         self.coefficients = torch.full((num_scored, num_experts), 1.0 / num_experts, device=device)
 
@@ -65,13 +75,22 @@ class Blend:
         losses.copy_(new if all_valid else torch.where(valid_QR, new, losses))
         self.fields.put(rows, b)
 
-    def learn_stack(self, said_XQN: Tensor, dep_QN: Tensor, valid_QN: Tensor) -> None:
-        """At a tick: everything that arrived since the last one, in the order of series and time."""
-        m = (said_XQN * valid_QN).transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
-        d = (dep_QN.clamp(-WINSOR, WINSOR) * valid_QN).to(torch.float64)[:, :, None]
+    def note(self, said_XQN: Tensor, dep_QN: Tensor, valid_QN: Tensor | None) -> None:
+        """What experts said and what happened, for the sums of the next tick; valid: None where all are."""
+        both = torch.cat([said_XQN, dep_QN[None]]).clamp_(-WINSOR, WINSOR).mul_(1.0 / GRAIN).round_()
+        if valid_QN is not None:
+            both.mul_(valid_QN)
+        m = both.transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
+        sums = matmul(m[:, :-1], m.transpose(1, 2))
+        self.tick_cross.add_(sums[..., :-1])
+        self.tick_target.add_(sums[..., -1])
+
+    def learn_stack(self) -> None:
+        """At a tick: everything that was noted since the last one."""
         # one reading of every series is one step of forgetting
-        self.cross.mul_(STACK_FORGETTING).add_(torch.bmm(m, m.transpose(1, 2)))
-        self.target.mul_(STACK_FORGETTING).add_(torch.bmm(m, d).squeeze(2))
+        for total, new in ((self.cross, self.tick_cross), (self.target, self.tick_target)):
+            total.mul_(STACK_FORGETTING).add_(new, alpha=GRAIN * GRAIN)
+            new.zero_()
         self.solve()
 
     def solve(self) -> None:
@@ -91,11 +110,11 @@ class Blend:
         return (spread[:-1] * experts_XHR).sum(0).addcmul_(spread[-1], stack), stack
 
     def save(self) -> Iterator[tuple[str, Tensor]]:
-        for name in ("cross", "target", "coefficients"):
+        for name in SHARED:
             yield name, getattr(self, name).detach().clone().cpu()
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        for name in ("cross", "target", "coefficients"):
+        for name in SHARED:
             own = getattr(self, name)
             if state[name].shape != own.shape:
                 raise ValueError(f"{name}: expected {tuple(own.shape)}, found {tuple(state[name].shape)}")

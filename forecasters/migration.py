@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from forecasters.blend import SHARED
 from forecasters.intervals import FIRST_FACTOR
 from forecasters.recurrent import Recurrent
 from forecasters.registry import BLEND
@@ -232,10 +233,9 @@ class Migration:
         state["blend.losses"] = losses
         for name in ("variance", "judged"):
             state[f"blend.{name}"] = to_steps(old[f"blend.{name}"], state[f"blend.{name}"], *steps)
-        for name in ("cross", "target", "coefficients"):
+        for name in SHARED:
             self._move_stack(f"shared.{BLEND}.{name}", source, target)
         self.mixed_anew = old_names != new_names or bool(newcomers)
-        self._move_journal(source, target)
 
     def _move_stack(self, key: str, source: Tensor, target: Tensor) -> None:
         """Sums over products of what experts said: a newcomer, having said naive, brought zeros."""
@@ -248,23 +248,6 @@ class Migration:
         else:
             moved = to_names(old, fresh, 0, (source, target), self.old_steps, self.new_steps)
         self.state[key] = moved.movedim(-1, 0).contiguous()
-
-    def _move_journal(self, source: Tensor, target: Tensor) -> None:
-        """What arrived since the last tick, at the steps that are still scored."""
-        if "journal.slots" not in self.old_state:
-            return
-        old = self.old_state
-        num, wide = old["journal.said"].shape[0], len(self.new_steps)
-        said = torch.zeros(num, len(self.bank.experts), wide)
-        happened, valid = torch.zeros(num, wide), torch.zeros(num, wide, dtype=torch.bool)
-        for k, h in enumerate(self.new_steps):
-            if h in self.old_steps:
-                j = self.old_steps.index(h)
-                said[:, target, k] = old["journal.said"][:, source, j]
-                happened[:, k], valid[:, k] = old["journal.happened"][:, j], old["journal.valid"][:, j]
-        columns = {"said": said, "happened": happened, "valid": valid}
-        self.state.update({f"journal.{name}": column for name, column in columns.items()})
-        self.state.update({f"journal.{n}": old[f"journal.{n}"].clone() for n in ("slots", "steps")})
 
     def _move_comparison(self) -> None:
         """Evidence is of certain forecasters at certain steps: it goes on whole, or starts anew."""

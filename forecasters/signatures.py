@@ -67,7 +67,7 @@ def describe(bank: Bank) -> dict[str, str]:
     if bank.champion and bank.champion.at is None:
         signatures[FOLLOWING] = _text(version=1, forecasters=_listed(bank.names))
     if bank.blend:
-        signatures[BLENDING] = _text(version=1, scored=scored, experts=_listed(bank.experts))
+        signatures[BLENDING] = _text(version=2, scored=scored, experts=_listed(bank.experts))
     for name, model in bank.models.items():
         about: dict[str, object] = {"version": 1, "kind": type(model).__name__}
         if isinstance(model, Recurrent):

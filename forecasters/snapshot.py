@@ -44,7 +44,7 @@ def take(bank: Bank) -> dict[str, Tensor]:
     state["bank.ids"] = torch.from_numpy(np.frombuffer(json.dumps(bank.ids).encode(), np.uint8).copy())
     state["bank.generator"] = bank.generator.get_state()
     state.update({f"bank.{k}": v for k, v in bank.pace.save()})
-    return state | bank.journal.save(bank.slots.order)
+    return state
 
 
 def restore(bank: Bank, state: Mapping[str, Tensor], signatures: Mapping[str, str] | None) -> list[str]:
@@ -91,7 +91,6 @@ def _fill(bank: Bank, state: Mapping[str, Tensor]) -> None:
         bank.thinning.load(state)
     bank.generator.set_state(state["bank.generator"])
     bank.pace.load(_below("bank.", state))
-    bank.journal.load(state, bank.device)
     bank.slots.free_unused()
 
 

@@ -18,6 +18,7 @@ from forecasters.fields import Block, Fields, Places
 from forecasters.intervals import Intervals
 from forecasters.linear import FORGETTING, RIDGE, Linear
 from forecasters.memory import CLIP, LINEAR_FEATURES, Wave
+from forecasters.pace import MAX_TICK
 from forecasters.pending import Pending
 from forecasters.recurrent import Recurrent
 from forecasters.rows import Rows
@@ -333,7 +334,8 @@ def test_blend_equals_a_slow_reference(seed: int) -> None:
         valid = rng.random(len(scored)) < 0.8
         said, came, judged_Q = columns(said_XQ), columns(dep), columns(valid, torch.bool)
         ours.learn(ROW, said, came, judged_Q, all_valid=bool(valid.all()))
-        ours.learn_stack(*(t[..., :1] for t in (said[:experts], came, judged_Q)))
+        ours.note(*(t[..., :1] for t in (said[:experts], came)), None if valid.all() else judged_Q[..., :1])
+        ours.learn_stack()
         dep = np.clip(dep, -20, 20)
         cross *= blend.STACK_FORGETTING
         target *= blend.STACK_FORGETTING
@@ -342,8 +344,27 @@ def test_blend_equals_a_slow_reference(seed: int) -> None:
             variance[q] += max(1 / (judged[q] + 1), 1 / 500) * (dep[q] ** 2 - variance[q])
             loss = np.minimum((said_XQ[:, q] - dep[q]) ** 2 / variance[q], 4.0)
             losses[:, q] = 0.999 * losses[:, q] + loss
-            cross[q] += np.outer(said_XQ[:experts, q], said_XQ[:experts, q])
-            target[q] += said_XQ[:experts, q] * dep[q]
+            noted = np.round(np.append(said_XQ[:experts, q], dep[q]) / blend.GRAIN) * blend.GRAIN
+            cross[q] += np.outer(noted[:-1], noted[:-1])
+            target[q] += noted[:-1] * noted[-1]
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 10_000))
+def test_the_stack_does_not_depend_on_the_order_of_a_tick(seed: int) -> None:
+    """To the bit, for as many readings as a tick can have, however they are cut."""
+    rng = np.random.default_rng(seed)
+    ours, theirs = Blend(5, 3, CPU), Blend(5, 3, CPU)
+    said = torch.from_numpy(rng.standard_t(1, size=(5, 3, MAX_TICK)).astype(np.float32)) * 3
+    dep = torch.from_numpy(rng.standard_t(1, size=(3, MAX_TICK)).astype(np.float32)) * 3
+    valid = torch.from_numpy(rng.random((3, MAX_TICK)) < 0.9)
+    ours.note(said, dep, valid)
+    for part in np.array_split(rng.permutation(MAX_TICK), 7):
+        theirs.note(said[..., part], dep[:, part], valid[:, part])
+    for blended in (ours, theirs):
+        blended.learn_stack()
+    assert torch.equal(ours.cross, theirs.cross)
+    assert torch.equal(ours.target, theirs.target)
 
 
 @settings(deadline=None, max_examples=5)
