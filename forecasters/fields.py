@@ -246,6 +246,12 @@ class Fields:
         if at.pieces:
             positions, span = at.pieces
             ring = self._span(name, span)
+            if is_flat and len(positions) > 1:
+                if ring.device.type == "cpu":  # in a tenth of the time of `index_copy_`
+                    ring.numpy()[positions] = rows.numpy()
+                else:
+                    ring.index_copy_(0, self._send(positions), rows)
+                return
             if not is_flat:
                 ring = ring[..., :width]
             for piece, position in zip(rows, positions, strict=True):

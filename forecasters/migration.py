@@ -173,8 +173,11 @@ class Migration:
         """Blocks of h places for scored step h. What nobody said counts as naive, with a wide interval."""
         old, new = self.old[PENDING], self.new[PENDING]
         starts = {h: sum(self.old_steps[:k]) for k, h in enumerate(self.old_steps)}
-        old_said, fresh = self.old_state["pending.said"], self.state["pending.said"]
         old_first, first = (len(listed(s["tracked"])) for s in (old, new))  # where half-widths begin
+        old_said, fresh = (
+            state["pending.said"].unflatten(1, (-1, first + len(listed(s["bounded"]))))
+            for state, s, first in ((self.old_state, old, old_first), (self.state, new, first))
+        )
         fresh[:, :, first:] = FIRST_FACTOR
         for names, old_begin, begin in (("tracked", 0, 0), ("bounded", old_first, first)):
             kept = [n for n in listed(new[names]) if n.removesuffix(" raw") in self.kept or n == "stack"]

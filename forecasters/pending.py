@@ -1,9 +1,11 @@
 """Forecasts that wait for their targets, at the scored steps only, as float16 in units of the scale at issue.
 
-Letters: R rows, E tracked forecasts, Q scored steps, T = sum of the scored steps.
+Letters: R rows, E tracked forecasts, C numbers kept of each step (E, then half-widths), Q scored steps,
+T = sum of the scored steps.
 
 Step h keeps the last h forecasts in a ring of its own: the one due now lies where the new one will go. Where
-none was made, NaN takes its place.
+none was made, NaN takes its place. Each number of a forecast has a place of its own, so that it lies side by
+side for all series: they come and go without being turned round.
 """
 
 from __future__ import annotations
@@ -41,15 +43,22 @@ class Pending:
         period = math.lcm(*scored)  # after so many steps all rings are where they were
         self._at_QP = self._find(np.arange(period)) if period <= LONGEST_PERIOD else None
         self.tracked = tracked
-        # means of what is tracked, then half-widths
-        self.fields = Fields({"said": Field((total, tracked + bounded), torch.float16, ring=True)}, device)
+        # means of what is tracked, then half-widths; a ring of T · C places
+        self.fields = Fields({"said": Field((total * self._kept,), torch.float16, ring=True)}, device)
 
     def places(self, rows: Rows, step: Ints, common: int | None = None) -> Places:
         """Where the forecasts due at `step` lie in the rings, and those made now will; common: as
         `Arrival.common`."""
         if common is not None and rows.span is not None:
-            return Places(pieces=([start + common % h for start, h in self._rings], rows.span))
-        return self.fields.places(rows, self._find(step))
+            first = [(start + common % h) * self._kept for start, h in self._rings]
+            return Places(pieces=([at + c for c in range(self._kept) for at in first], rows.span))
+        return self.fields.places(rows, self._spread(self._find(step), self._kept))
+
+    def _spread(self, at_QN: Ints, numbers: int) -> Ints:
+        """Places in the ring of the first so many numbers of these forecasts, `[C · Q, N]`."""
+        first = at_QN * self._kept
+        spread: Ints = (first + np.arange(numbers)[:, None, None]).reshape(-1, first.shape[-1])
+        return spread
 
     def _find(self, steps: Ints) -> Ints:
         """The places `[Q, N]` of these steps in the rings of a slot."""
@@ -64,8 +73,7 @@ class Pending:
     def due(self, places: Places, *, all_made: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """(means `[E, Q, R]`, half-widths `[E', Q, R]`, whether there are `[Q, R]`) of the forecasts whose
         target is that step; a mean is 0 where there is none. all_made: there are, and None says so."""
-        read = self.fields.take_ring("said", places).permute(2, 0, 1)[: self._kept]
-        said = read.to(torch.float32, memory_format=torch.contiguous_format)
+        said = self.fields.take_ring("said", places).to(torch.float32).unflatten(0, (-1, self._num_scored))
         mean, half = said.tensor_split((self.tracked,))
         if all_made:
             return mean, half, None
@@ -74,12 +82,18 @@ class Pending:
 
     def pass_over(self, slots: Ints, steps: Ints) -> None:
         """No forecast is made at these steps of these slots."""
-        at_QN = self._find(steps) * self.fields.stride + slots
-        places = torch.from_numpy(at_QN.ravel()).to(self.device)
-        self.fields.rows("said")[:, : self.tracked].index_fill_(0, places, float("nan"))
+        at = self._spread(self._find(steps), self.tracked) * self.fields.stride + slots
+        self.fields.rows("said").index_fill_(0, torch.from_numpy(at.ravel()).to(self.device), float("nan"))
 
     def put(self, places: Places, said: Sequence[Tensor]) -> None:
         """Keep what was forecast after that step's reading: means, then half-widths, in parts `[…, Q, R]`;
         its targets are step + 1, step + 2 …"""
         kept = torch.cat(list(said)).clamp_(-FINITE, FINITE).to(torch.float16)
-        self.fields.put_ring("said", places, kept.permute(1, 2, 0))
+        self.fields.put_ring("said", places, kept.flatten(0, 1))
+
+    def of(self, slot: int) -> npt.NDArray[np.float64]:
+        """All that is kept of a series `[T, C]`."""
+        own: npt.NDArray[np.float64] = (
+            self.fields["said"][slot].cpu().double().numpy().reshape(-1, self._kept)
+        )
+        return own

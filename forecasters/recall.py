@@ -53,7 +53,7 @@ def recall(bank: Bank, slot: int, forecasters: Sequence[str], steps: Sequence[in
     shape = (number.size, len(forecasters), len(steps))
     departure, half = np.full(shape, np.nan), np.full(shape, np.nan)
     columns = [bank.names.index(name) for name in forecasters]
-    said = bank.pending.fields["said"][slot].cpu().double().numpy()
+    said = bank.pending.of(slot)
     pending = {"mean": said, "half": said[:, bank.pending.tracked :]}
     starts = bank.pending.starts.ravel().tolist()
     for column, h in enumerate(steps):

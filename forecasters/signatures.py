@@ -43,7 +43,7 @@ def describe(bank: Bank) -> dict[str, str]:
         RINGS: _text(version=1, features=FEATURES, length=bank.memory.ring_length),
         CHUNKS: _text(version=1, features=FEATURES, horizon=horizon, chunk=chunk, pool=pool),
         PENDING: _text(
-            version=2,
+            version=3,
             scored=scored,
             tracked=_listed([*bank.names, *(f"{n} raw" for n in bank.nets), *stack]),
             bounded=_listed(bank.names),
