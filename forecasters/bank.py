@@ -442,15 +442,14 @@ class Bank:
                 said = model.publish(wave, said)
             said_X.append(said)
             self._seconds[name] += time.perf_counter() - started
-        published, believed = self._believable(wave, torch.stack(said_X))
+        published, count = self._believable(wave, torch.stack(said_X))
         if self.blend:
             started = time.perf_counter()
             blended, stack = self.blend.forecast(wave.rows, published)
-            blended, blend_believed = self._believable(wave, blended[None])
-            published, believed = torch.cat([published, blended]), torch.cat([believed, blend_believed])
+            blended, blend_count = self._believable(wave, blended[None])
+            published, count = torch.cat([published, blended]), torch.cat([count, blend_count])
             raw.append(self._keepable(stack))
             self._seconds[BLEND] += time.perf_counter() - started
-        count = (~believed.narrow(-1, 0, wave.rows.num)).sum((1, 2))
         if self._name_at is not None:  # the blend is not the last one
             published, count = published.index_select(0, self._name_at), count.index_select(0, self._name_at)
         return published, raw, count
@@ -464,13 +463,19 @@ class Bank:
         return said if self._interpolate.dense else said.index_select(-2, self._scored_at)
 
     def _believable(self, wave: Wave, said_EHR: Tensor) -> tuple[Tensor, Tensor]:
-        """(forecasts, which of them stand): naive where one is not finite, or lies beyond the observed range
-        by more than that range."""
-        value = torch.addcmul(wave.last, said_EHR, wave.scale)
+        """(forecasts, how many of each forecaster were replaced `[E]`): by naive where one is not finite, or
+        lies beyond the observed range by more than that range."""
         spread = wave.highest - wave.lowest
-        stands = value <= wave.highest + spread
-        stands.logical_and_(value >= wave.lowest - spread)  # False for NaN
-        return torch.where(stands, said_EHR, 0.0), stands
+        most, least = (
+            edge.sub_(wave.last).div_(wave.scale) for edge in (wave.highest + spread, wave.lowest - spread)
+        )
+        if self.device.type == "cpu":  # elsewhere to ask is to wait
+            low, high = said_EHR.amin((0, 1)), said_EHR.amax((0, 1))
+            stand = (low >= least).logical_and_(high <= most)  # False for NaN
+            if stand[: wave.rows.num].all():
+                return said_EHR, torch.zeros(said_EHR.shape[0], dtype=torch.int64)
+        stands = (said_EHR >= least).logical_and_(said_EHR <= most)
+        return torch.where(stands, said_EHR, 0.0), (~stands.narrow(-1, 0, wave.rows.num)).sum((1, 2))
 
     def _forecast_and_keep(self, wave: Wave, places: Places) -> tuple[Tensor, Tensor, Tensor]:
         published, raw, replaced = self.forecast(wave)
