@@ -259,11 +259,11 @@ class Fields:
             return
         assert at.index is not None
         if is_flat:
-            self.rows(name).index_copy_(0, at.index.view(-1), rows.reshape(-1))
+            self.rows(name).index_copy_(0, at.index.reshape(-1), rows.reshape(-1))
         elif width == self.spec[name].room[-1]:
-            self.put_rows(name, at.index.view(-1), rows.contiguous())
+            self.put_rows(name, at.index.reshape(-1), rows.contiguous())
         else:
-            self.rows(name)[:, :width].index_copy_(0, at.index.view(-1), rows.flatten(0, 1))
+            self.rows(name)[:, :width].index_copy_(0, at.index.reshape(-1), rows.flatten(0, 1))
 
     def _send(self, positions: list[int]) -> Tensor:
         # straight from the list `torch.tensor` takes five times as long

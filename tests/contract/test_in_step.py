@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecasters import Bank, build, chunks
+from forecasters import Bank, build, chunks, linear
 
 NAMES = ("naive", "seasonal_naive", "linear", "rnn", "blend")
 SERIES, ROUNDS, CADENCE_MS = 70, 90, 60_000
@@ -25,6 +25,7 @@ def make_bank(season: int) -> tuple[Bank, np.ndarray]:
 @pytest.fixture(params=[False, True], ids=["small", "large"])
 def is_large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether what holds for large shards holds for these."""
+    monkeypatch.setattr(linear, "ROWS", 48)  # several blocks of rows
     if request.param:
         monkeypatch.setattr(chunks, "LARGE", 8)
         monkeypatch.setattr(chunks, "YOUNG", 20)
