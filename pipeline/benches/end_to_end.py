@@ -44,6 +44,7 @@ LIMIT_S = 600.0
 LOOK_S = 1.0
 """Between two looks at the workers' metrics, which take their processors to make."""
 _CONSUMED = re.compile(r"^gatecast_readings_consumed_total(?:\{.*\})? (\S+)$", re.MULTILINE)
+_LAG = re.compile(r"^gatecast_consumer_lag_records(?:\{.*\})? (\S+)$", re.MULTILINE)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -120,10 +121,12 @@ def write_config(folder: Path, bootstrap: str, topic: str, prefix: str, case: st
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """At workers and broker: readings consumed so far, the workers' metrics, processor time of both."""
+    """At workers and broker: readings consumed so far, whether every partition has more of them, the workers'
+    metrics, processor time of both."""
 
     at_s: float
     done: float
+    is_fed: bool
     metrics: str
     workers_s: float
     broker_s: float
@@ -133,18 +136,22 @@ class Look:
         # read whole at both ends only: to parse it takes as long as to make it
         metrics = requests.get(f"{url}/metrics", timeout=30).text
         done = sum(float(number) for number in _CONSUMED.findall(metrics))
-        return cls(time.perf_counter(), done, metrics, find_cpu_s(process), find_cpu_s(server))
+        lags = [float(number) for number in _LAG.findall(metrics)]
+        is_fed = len(lags) == PARTITIONS and min(lags) > 0
+        return cls(time.perf_counter(), done, is_fed, metrics, find_cpu_s(process), find_cpu_s(server))
 
 
 def run_case(server: KafkaServer, folder: Path, config: Path, load: Load, workers: int) -> Run:
-    """Until all readings have gone through: from the warm-up's end to the last look before that."""
+    """Until all readings have gone through: from the warm-up's end to the last look at which no partition
+    was at its end."""
     looks: list[Look] = []
     with start_workers(folder, config, workers) as (process, url):
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
             looks.append(Look.take(url, process.pid, server.pid))
             if looks[-1].done >= load.num_readings:
-                timed = [look for look in looks[:-1] if look.done >= WARM_UP * load.num_readings]
+                warm = WARM_UP * load.num_readings
+                timed = [look for look in looks if look.done >= warm and look.is_fed]
                 # with few readings there is no time for two looks in between
                 begun, last = (timed[0], timed[-1]) if len(timed) > 1 else (looks[0], looks[-1])
                 return _compare(begun, last, workers)
