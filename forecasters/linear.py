@@ -1,7 +1,7 @@
 """Online linear autoregression: recursive least squares on 29 features, every step learning at its own time.
 
-Letters: R rows, H horizon, F features (29), N readings learnt from at once, W steps back to the oldest origin
-(H + N), C features of the memory filled up (32).
+Letters: R rows, H horizon, F features (29), C features of the memory filled up (32), N readings learnt from
+at once.
 
 Recursive least squares with forgetting (Haykin, Adaptive Filter Theory, 4th ed., table 9.1): for features x
 with inverse covariance P, gain k = P x / (λ + x'P x), P ← (P - k x'P) / λ, and for each target d of that x
@@ -102,9 +102,8 @@ class Linear(Forecaster):
         turn it is; common: as `Arrival.common`."""
         learnt = self.memory.timetable["learnt"]
         waiting = np.minimum(step - learnt[rows.host], self.together) * is_due
-        for num in np.unique(
-            waiting[is_due]
-        ).tolist():  # by itself, since products of other sizes round otherwise
+        # each number by itself: products of other sizes would round otherwise
+        for num in np.unique(waiting[is_due]).tolist():
             some = waiting == num
             if some.all():
                 self._learn(rows, step, num, common)
