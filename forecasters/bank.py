@@ -472,7 +472,7 @@ class Bank:
         if self.device.type == "cpu":  # elsewhere to ask is to wait
             low, high = said_EHR.amin((0, 1)), said_EHR.amax((0, 1))
             stand = (low >= least).logical_and_(high <= most)  # False for NaN
-            if stand[: wave.rows.num].all():
+            if stand[: wave.rows.num].numpy().all():
                 return said_EHR, torch.zeros(said_EHR.shape[0], dtype=torch.int64)
         stands = (said_EHR >= least).logical_and_(said_EHR <= most)
         return torch.where(stands, said_EHR, 0.0), (~stands.narrow(-1, 0, wave.rows.num)).sum((1, 2))

@@ -200,7 +200,7 @@ class Linear(Forecaster):
     def _shift(self, q: Tensor, d: Tensor) -> None:
         """Keep D from growing beyond all bounds. A matter of the series' own numbers, and exact."""
         is_large = d >= LARGEST
-        if self.device.type != "cpu" or is_large.any():
+        if self.device.type != "cpu" or is_large.numpy().any():
             factor = torch.where(is_large, LARGEST, 1.0)
             d.div_(factor)
             q.mul_(factor[:, :, None]).mul_(factor[:, None, :])
