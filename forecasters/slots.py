@@ -31,11 +31,6 @@ class Slots:
         """Slots up to the last one that ever had a series."""
         return len(self.ids)
 
-    @property
-    def taken(self) -> Ints:
-        """Slots with a series, in no order."""
-        return np.array(list(self._at.values()), np.int64)
-
     def find_room(self, ids: Sequence[str]) -> Ints:
         """Slots for new series; changes nothing. Raises ValueError for an id that is there already or twice
         in `ids`."""
