@@ -243,7 +243,6 @@ def _list_properties(data: Path, port: int, sasl_port: int, controller_port: int
         "broker.session.timeout.ms=1500",
         "broker.heartbeat.interval.ms=300",
         "log.retention.check.interval.ms=500",
-        "log.segment.delete.delay.ms=0",
         "num.network.threads=2",
         "num.io.threads=2",
         "background.threads=2",
