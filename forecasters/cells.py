@@ -104,8 +104,8 @@ class Cell(ABC):
     wh: Tensor
 
     @abstractmethod
-    def step(self, x_FR: Tensor, state: Tensor) -> Tensor:
-        """The state after one reading."""
+    def step(self, x_FR: Tensor, state: Tensor) -> None:
+        """Turn the state into that after one reading, in place."""
 
     @abstractmethod
     def forward(self, x_KFR: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
@@ -164,8 +164,8 @@ class Elman(Cell):
     gates = 1
     through_tanh = 0
 
-    def step(self, x_FR: Tensor, state: Tensor) -> Tensor:
-        return from_sigmoid(torch.addmm(self.b, self.wx, x_FR).addmm_(self.wh, state).sigmoid_())
+    def step(self, x_FR: Tensor, state: Tensor) -> None:
+        from_sigmoid(torch.addmm(self.b, self.wx, x_FR).addmm_(self.wh, state).sigmoid_(), out=state)
 
     def forward(self, x_KFR: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
         whole = self._inputs(x_KFR, state)
@@ -206,16 +206,14 @@ class LSTM(Cell):
         # an open forget gate at first (Jozefowicz et al. 2015)
         self.w["b"][self.hidden : 2 * self.hidden] += 1.0
 
-    def step(self, x_FR: Tensor, state: Tensor) -> Tensor:
-        d = self.hidden
-        h, c = state.split(d)
-        new = torch.empty_like(state)
-        i, f, g, o = torch.addmm(self.b, self.wx, x_FR).addmm_(self.wh, h).sigmoid_().split(d)
+    def step(self, x_FR: Tensor, state: Tensor) -> None:
+        h, c = state.split(self.hidden)
+        gates = torch.addmm(self.b, self.wx, x_FR).addmm_(self.wh, h).sigmoid_()
+        i, f, g, o = gates.split(self.hidden)
         from_sigmoid(g)
-        c_new = torch.mul(f, c, out=new[d:]).addcmul_(i, g)
-        t = from_sigmoid(torch.mul(c_new, TWO).sigmoid_())
-        torch.mul(o, t, out=new[:d])
-        return new
+        c.mul_(f).addcmul_(i, g)
+        t = from_sigmoid(torch.mul(c, TWO, out=g).sigmoid_())
+        torch.mul(o, t, out=h)
 
     def forward(self, x_KFR: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
         (k, _, r), d = x_KFR.shape, self.hidden
@@ -291,8 +289,8 @@ class GRU(Cell):
         n = from_sigmoid(torch.addcmul(z[2 * d :], ru[:d], inner).sigmoid_())
         return torch.lerp(n, h, ru[d:]), ru, inner, n
 
-    def step(self, x_FR: Tensor, state: Tensor) -> Tensor:
-        return self._advance(x_FR, state)[0]
+    def step(self, x_FR: Tensor, state: Tensor) -> None:
+        state.copy_(self._advance(x_FR, state)[0])
 
     def forward(self, x_KFR: Tensor, state: Tensor) -> tuple[Tensor, Tape]:
         whole = self._inputs(x_KFR, state)

@@ -122,9 +122,9 @@ class Linear(Forecaster):
         self.live = live
 
     def forecast(self, wave: Wave) -> Tensor:
-        x_RC = wave.x_FR.t().contiguous()
-        said_HR = dot(self.fields.read_ring("weights", wave.rows), x_RC)
-        return said_HR.flip(0)
+        w_RHC = self.fields.read_ring("weights", wave.rows).transpose(0, 1)
+        said_RH1 = matmul(w_RHC, wave.x_FR.t().contiguous()[:, :, None])
+        return said_RH1[..., 0].t().flip(0)
 
     def _learn(self, rows: Rows, step: Ints, num: int, common: int | None = None) -> None:
         """From the last `num` readings, each in its turn."""

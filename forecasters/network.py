@@ -104,15 +104,12 @@ class Network:
             self.hidden + self.layers[0].inputs
         )
 
-    def step(self, x_FR: Tensor, state: Tensor) -> Tensor:
-        """The state `[state_width, R]` after one reading."""
-        if len(self.layers) == 1:
-            return self.layers[0].step(x_FR, state)
-        x, new = x_FR, []
+    def step(self, x_FR: Tensor, state: Tensor) -> None:
+        """Turn the state `[state_width, R]` into that after one reading, in place."""
+        x = x_FR
         for layer, part in zip(self.layers, self._parts(state), strict=True):
-            new.append(layer.step(x, part))
-            x = new[-1][: self.hidden]
-        return torch.cat(new)
+            layer.step(x, part)
+            x = part[: self.hidden]
 
     def _parts(self, state: Tensor) -> Sequence[Tensor]:
         parts: Sequence[Tensor] = state.split([layer.state_width for layer in self.layers])

@@ -100,8 +100,8 @@ class Recurrent(Forecaster):
     def observe(self, wave: Wave) -> None:
         """Advance the state by one cell step, and keep it where a chunk ends."""
         b = self.fields.take(wave.rows)
-        state = self.network.step(wave.x_FR[NET_FEATURES], b["state"].contiguous())
-        b["state"].copy_(state)
+        state = b["state"]
+        self.network.step(wave.x_FR[NET_FEATURES], state)
         self.fields.put(wave.rows, b)
         wave.states[id(self)] = state
         ends, at = self.chunks.ends(wave)
@@ -121,7 +121,9 @@ class Recurrent(Forecaster):
             tiled = num + -num % TILE
             x = held.x_FP[NET_FEATURES, start : start + tiled].contiguous()
             # what follows a series' own columns is padding
-            state[:, :num] = self.network.step(x, state[:, :tiled].contiguous())[:, :num]
+            stepped = state[:, :tiled].clone(memory_format=torch.contiguous_format)
+            self.network.step(x, stepped)
+            state[:, :num] = stepped[:, :num]
             low, high = np.searchsorted(ends, (start, start + num))
             if low < high:
                 rows, places = (
@@ -197,7 +199,9 @@ class Recurrent(Forecaster):
         for back in range(length - 1, -1, -1):
             at = steps - back
             x = self.memory.rings["features"][rows, torch.remainder(at, length), NET_FEATURES].t().float()
-            state = torch.where(at >= 0, self.network.step(x.contiguous(), state), state)
+            stepped = state.clone()
+            self.network.step(x.contiguous(), stepped)
+            state = torch.where(at >= 0, stepped, state)
         self.fields["state"].index_copy_(0, rows, state.t())
 
     def save(self) -> Iterator[tuple[str, Tensor]]:

@@ -58,8 +58,9 @@ def initial(network: Network, state: torch.Tensor) -> torch.Tensor | tuple[torch
 def test_steps_equal_torch(name: str, layers: int, seed: int) -> None:
     network, module, x_KRF, state, _ = paired(name, layers, seed)
     expected, _ = module(x_KRF, initial(network, state))
+    state = state.clone()
     for k in range(CHUNK):
-        state = network.step(x_KRF[k].t(), state.t()).t()
+        network.step(x_KRF[k].t(), state.t())
         last = state[:, state.shape[1] - network.layers[-1].state_width :][:, :HIDDEN]
         torch.testing.assert_close(last, expected[k].detach(), rtol=1e-4, atol=2e-6)
 
@@ -170,5 +171,7 @@ def test_a_row_does_not_depend_on_its_place_in_a_tile(name: str, horizon: int) -
         for tiles in (1, 2):
             x = torch.randn(30, 1, generator=generator).repeat(1, 64 * tiles)
             state = torch.randn(network.state_width, 1, generator=generator).repeat(1, 64 * tiles)
-            for rows in (network.step(x, state), network.output(x, state)):
+            said = network.output(x, state)
+            network.step(x, state)
+            for rows in (said, state):
                 assert (rows == rows[:, :1]).all(), (hidden, tiles)
