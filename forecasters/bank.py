@@ -32,7 +32,7 @@ from forecasters.fields import Fields, Places
 from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
 from forecasters.outcome import Outcome
-from forecasters.pace import Pace
+from forecasters.pace import NEVER, Pace
 from forecasters.pending import Pending
 from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
@@ -255,6 +255,20 @@ class Bank:
     def readings_to_tick(self) -> int:
         """How many more readings with a value until shared weights change."""
         return self.pace.readings_to_tick
+
+    def find_round_end(
+        self, event_time_ms: npt.NDArray[np.int64], masked: npt.NDArray[np.bool_]
+    ) -> int | None:
+        """Before which of these rows, in the order of the log, a tick falls because a round of readings is
+        over; None: before none of them. To be asked after each tick, and `end_round` to be called once all
+        rows before it were stepped."""
+        newest_ms = int(self.timetable["last_time_ms"][: len(self.ids)].max(initial=NEVER))
+        return self.pace.find_round_end(event_time_ms, ~masked, newest_ms)
+
+    @FASTER
+    def end_round(self) -> None:
+        """A tick, see `find_round_end`."""
+        self._tick()
 
     @property
     def ticks(self) -> int:

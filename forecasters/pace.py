@@ -1,6 +1,6 @@
-"""When shared weights change: at ticks, after so many readings.
+"""When shared weights change: at ticks, after so many readings, or where a round of them ends.
 
-The number is fixed by the log alone, whatever the calls in which its readings came.
+Both are places of the log, whatever the calls in which its readings came.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ Bools = npt.NDArray[np.bool_]
 
 MAX_TICK = 1024
 NEVER = np.iinfo(np.int64).min
-IN_STEP = 0.75
+IN_STEP = 0.5
 """Share of the live series that must have been read at the same times to count as in step."""
+WHOLE = 0.9
+"""Share of them from which a round counts as whole: the next one is expected to bring as many readings."""
 
 
 class Pace:
@@ -28,6 +30,7 @@ class Pace:
         self.live = 0
         self.ticks = 0
         self._quota = 1
+        self._fewest = 0  # readings that a round must have brought for its end to be a tick; 0: no end is one
         self._since_tick = 0
 
     @property
@@ -45,6 +48,21 @@ class Pace:
             return min(self.readings_to_tick, seen.size)
         return min(int(np.searchsorted(np.cumsum(seen), self.readings_to_tick)) + 1, seen.size)
 
+    def find_round_end(self, times_ms: Ints, seen: Bools, newest_ms: int) -> int | None:
+        """Before which of these rows, in the order of the log, a tick falls because the round is over; None:
+        before none of them.
+
+        A round is over where a reading is later than all before it. So sensors that report by exception, of
+        which each round brings another number, do not have the next round cut in two.
+        newest_ms: time of the latest reading so far.
+        """
+        if not self._fewest or self._since_tick + seen.size <= self._fewest:
+            return None
+        before = np.maximum.accumulate(np.concatenate([[newest_ms], times_ms[:-1]]))
+        done = self._since_tick + np.cumsum(seen) - seen
+        ends = np.flatnonzero((times_ms > before) & (done >= self._fewest))
+        return int(ends[0]) if ends.size else None
+
     def count(self, readings: int) -> None:
         """So many with a value were taken."""
         self._since_tick += readings
@@ -53,10 +71,15 @@ class Pace:
         """It has come; last_ms: time of the last reading of each series; are_even: it is the same for all."""
         self.ticks += 1
         self._since_tick = 0
-        self._quota = min(last_ms.size, MAX_TICK) if are_even else self._next_quota(last_ms)
+        if are_even:
+            self._quota = min(last_ms.size, MAX_TICK)
+            self._fewest = self._quota // 2
+        else:
+            self._quota, self._fewest = self._next_quota(last_ms)
 
-    def _next_quota(self, last_ms: Ints) -> int:
-        """Readings until the next tick: one of each live series, at most 1 024.
+    def _next_quota(self, last_ms: Ints) -> tuple[int, int]:
+        """(readings until the next tick: one of each live series, at most 1 024; the fewest until one at the
+        end of a round).
 
         Where the series are in step (most of them last read at one or two common times), the tick is made to
         fall between two rounds and not inside one: half the work for a small shard. It looks at times alone,
@@ -66,13 +89,20 @@ class Pace:
         on_time = last_ms == last_ms.max(initial=NEVER)
         ahead = int(np.count_nonzero(on_time))
         if ahead >= IN_STEP * live:
-            return min(ahead, MAX_TICK)
+            expected = ahead if ahead >= WHOLE * live else live
+            return min(expected, MAX_TICK), min(ahead, MAX_TICK) // 2
         behind = np.count_nonzero(last_ms == last_ms[~on_time].max()) if ahead < last_ms.size else 0
-        return min(int(behind) if ahead + behind >= IN_STEP * live else live, MAX_TICK)
+        if ahead + behind >= IN_STEP * live:  # inside a round, of which so many are still to come
+            left = min(int(behind), MAX_TICK)
+            return left, left // 2
+        return min(live, MAX_TICK), 0
 
     def save(self) -> Iterator[tuple[str, Tensor]]:
         yield "counts", torch.tensor([self.live, self._quota, self._since_tick, self.ticks])
+        yield "fewest", torch.tensor(self._fewest)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Raises KeyError where something is missing."""
         self.live, self._quota, self._since_tick, self.ticks = (int(v) for v in state["counts"])
+        # an earlier build did not save it: no round's end is a tick before the next tick
+        self._fewest = int(state["fewest"]) if "fewest" in state else 0

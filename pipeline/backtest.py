@@ -115,6 +115,12 @@ class Shard:
     def readings_to_tick(self) -> int:
         return self.bank.readings_to_tick
 
+    def find_round_end(self, event_time_ms: Int64Array, masked: BoolArray) -> int | None:
+        return self.bank.find_round_end(event_time_ms, masked)
+
+    def end_round(self) -> None:
+        self.bank.end_round()
+
     def hear_clock(self, clock_ms: int) -> None:
         self.bank.hear_clock(clock_ms)
 

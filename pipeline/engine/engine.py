@@ -22,6 +22,13 @@ class Bank(Register, Protocol[ResultT_co]):
     def readings_to_tick(self) -> int:
         """How many more unmasked readings until the next tick; at least 1."""
 
+    def find_round_end(self, event_time_ms: Int64Array, masked: BoolArray) -> int | None:
+        """Before which of these steps, in log order, a tick falls since a round of readings is over; None:
+        before none of them."""
+
+    def end_round(self) -> None:
+        """That tick, once all steps before it were taken."""
+
     def hear_clock(self, clock_ms: int) -> None:
         """How far the shard clock is at the steps that come next."""
 
@@ -77,7 +84,7 @@ class Engine(Generic[ResultT]):
 
     def step_rows(self, steps: Steps) -> Iterator[tuple[Wave[ResultT], Int64Array]]:
         """Likewise, each wave with the rows of `steps` that it is made of."""
-        for rows in waves(steps, lambda: self.bank.readings_to_tick):
+        for rows in waves(steps, self.bank):
             slots, event_time_ms = steps.slot[rows], steps.event_time_ms[rows]
             value, masked = steps.value[rows], steps.masked[rows]
             restart = steps.restart[rows]

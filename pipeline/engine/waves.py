@@ -5,7 +5,8 @@ Waves only group work; shared weights change only at ticks. So what is learnt de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -13,28 +14,46 @@ from pipeline.engine.rows import Steps
 from pipeline.records import BoolArray, Int64Array
 
 
-def waves(steps: Steps, readings_to_tick: Callable[[], int]) -> Iterator[Int64Array]:
+class Ticks(Protocol):
+    """When the next tick is; see `pipeline.engine.engine.Bank`."""
+
+    @property
+    def readings_to_tick(self) -> int: ...
+
+    def find_round_end(self, event_time_ms: Int64Array, masked: BoolArray) -> int | None: ...
+
+    def end_round(self) -> None: ...
+
+
+def waves(steps: Steps, ticks: Ticks) -> Iterator[Int64Array]:
     """Yield the rows of one wave after the other: within a wave no slot comes twice.
 
     They are in the order of slots, whose state then lies side by side in whatever order readings came; in
     that of the log where masked steps come before a tick.
 
-    ``readings_to_tick`` is asked how many unmasked steps are still missing until the next tick; it is asked
-    anew only after all waves before that tick were taken, so each must be stepped before the next is drawn.
-    Raises ValueError if the answer is not positive.
+    ``ticks`` is asked how many unmasked steps are still missing until the next tick; it is asked anew only
+    after all waves before that tick were taken, so each must be stepped before the next is drawn. It is told
+    where a round's end is a tick. Raises ValueError if the answer is not positive.
     """
     unmasked = np.flatnonzero(~steps.masked)
     start = num_done = 0
     while start < len(steps):
-        num_missing = readings_to_tick()
+        num_missing = ticks.readings_to_tick
         if num_missing < 1:
             raise ValueError(f"expected at least 1 reading until the next tick, but got {num_missing}")
         num_done += num_missing
         # Masked steps behind the last reading before a tick belong to what follows it.
         ends_with_tick = num_done <= unmasked.size
         end = int(unmasked[num_done - 1]) + 1 if ends_with_tick else len(steps)
-        for rows in _group(steps.slot[start:end], steps.masked[start:end], ends_with_tick):
-            yield rows + start
+        round_end = ticks.find_round_end(steps.event_time_ms[start:end], steps.masked[start:end])
+        if round_end is not None:
+            end, ends_with_tick = start + round_end, False
+            num_done = int(np.searchsorted(unmasked, end))
+        if end > start:
+            for rows in _group(steps.slot[start:end], steps.masked[start:end], ends_with_tick):
+                yield rows + start
+        if round_end is not None:
+            ticks.end_round()
         start = end
 
 

@@ -12,7 +12,7 @@ from pipeline.records import BoolArray, Float64Array, Int64Array, Readings
 
 
 class FakeBank:
-    """Records calls; ticks after as many readings as it has series."""
+    """Records calls; ticks after two readings, or where a round is over after one."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[int]]] = []
@@ -20,6 +20,23 @@ class FakeBank:
         self.between_ticks: list[set[tuple[int, int]]] = [set()]
         self.num_series = 0
         self.readings_to_tick = 1
+        self.newest_ms = -1
+
+    def find_round_end(self, event_time_ms: Int64Array, masked: BoolArray) -> int | None:
+        newest_ms, done = self.newest_ms, 2 - self.readings_to_tick
+        for row, (time_ms, is_masked) in enumerate(zip(event_time_ms.tolist(), masked.tolist(), strict=True)):
+            if time_ms > newest_ms and done and self.has_ticked:
+                return row
+            newest_ms, done = max(newest_ms, time_ms), done + (not is_masked)
+        return None
+
+    def end_round(self) -> None:
+        self.between_ticks.append(set())
+        self.readings_to_tick = 2
+
+    @property
+    def has_ticked(self) -> bool:
+        return len(self.between_ticks) > 1
 
     def add(
         self, ids: Sequence[str], *, cadence_ms: int | Sequence[int], season_ms: int | Sequence[int]
@@ -50,6 +67,7 @@ class FakeBank:
         rows = (event_time_ms.tolist(), values.tolist(), mask.tolist(), filled.tolist())
         for slot, *row in zip(slots.tolist(), *rows, strict=True):
             self.by_slot.setdefault(slot, []).append(row)
+            self.newest_ms = max(self.newest_ms, row[0])
             if not row[2]:
                 self.between_ticks[-1].add((slot, row[0]))
                 self.readings_to_tick -= 1
