@@ -268,7 +268,7 @@ class Bank:
     @FASTER
     def end_round(self) -> None:
         """A tick, see `find_round_end`."""
-        self._tick()
+        self._tick(is_round_end=True)
 
     @property
     def ticks(self) -> int:
@@ -499,7 +499,7 @@ class Bank:
 
     # -- ticks -------------------------------------------------------------------------------------------
 
-    def _tick(self) -> None:
+    def _tick(self, *, is_round_end: bool = False) -> None:
         """The one moment at which shared weights and shard-wide sums change."""
         if self.blend:
             started = time.perf_counter()
@@ -526,7 +526,8 @@ class Bank:
         if self._anomaly:
             self._to_judge.put(ALERTS, self._anomaly.tick, self.pace.live)
         num = len(self.ids)
-        self.pace.tick(self.timetable["last_time_ms"][:num], are_even=self._num_even == num)
+        last_ms, are_even = self.timetable["last_time_ms"][:num], self._num_even == num
+        self.pace.tick(last_ms, are_even=are_even, is_round_end=is_round_end)
         for model in self.models.values():
             model.tick(self.pace.live)
 

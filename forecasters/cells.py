@@ -207,9 +207,8 @@ class LSTM(Cell):
         self.w["b"][self.hidden : 2 * self.hidden] += 1.0
 
     def step(self, x_FR: Tensor, state: Tensor) -> None:
-        h, c = state.split(self.hidden)
-        gates = torch.addmm(self.b, self.wx, x_FR).addmm_(self.wh, h).sigmoid_()
-        i, f, g, o = gates.split(self.hidden)
+        h, c = state.chunk(2)
+        i, f, g, o = torch.addmm(self.b, self.wx, x_FR).addmm_(self.wh, h).sigmoid_().chunk(4)
         from_sigmoid(g)
         c.mul_(f).addcmul_(i, g)
         t = from_sigmoid(torch.mul(c, TWO, out=g).sigmoid_())

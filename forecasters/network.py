@@ -106,6 +106,9 @@ class Network:
 
     def step(self, x_FR: Tensor, state: Tensor) -> None:
         """Turn the state `[state_width, R]` into that after one reading, in place."""
+        if len(self.layers) == 1:
+            self.layers[0].step(x_FR, state)
+            return
         x = x_FR
         for layer, part in zip(self.layers, self._parts(state), strict=True):
             layer.step(x, part)

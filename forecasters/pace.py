@@ -17,10 +17,12 @@ Bools = npt.NDArray[np.bool_]
 
 MAX_TICK = 1024
 NEVER = np.iinfo(np.int64).min
-IN_STEP = 0.5
+IN_STEP = 0.75
 """Share of the live series that must have been read at the same times to count as in step."""
-WHOLE = 0.9
-"""Share of them from which a round counts as whole: the next one is expected to bring as many readings."""
+PARTLY = 0.5
+"""Share from which the ends of rounds are looked for."""
+STEADY = 8
+"""Rounds of the same number of readings after which the next is expected to bring as many."""
 
 
 class Pace:
@@ -30,13 +32,19 @@ class Pace:
         self.live = 0
         self.ticks = 0
         self._quota = 1
-        self._fewest = 0  # readings that a round must have brought for its end to be a tick; 0: no end is one
+        self._size = 0  # readings that the last round brought; 0: there are no rounds
+        self._alike = 0  # rounds before it that brought as many
         self._since_tick = 0
 
     @property
     def readings_to_tick(self) -> int:
         """How many more readings with a value until the next tick."""
         return self._quota - self._since_tick
+
+    @property
+    def fewest(self) -> int:
+        """Readings after which the end of a round is a tick: half a round, or half of the longest tick."""
+        return min(self._size, MAX_TICK) // 2
 
     @property
     def is_due(self) -> bool:
@@ -56,30 +64,31 @@ class Pace:
         which each round brings another number, do not have the next round cut in two.
         newest_ms: time of the latest reading so far.
         """
-        if not self._fewest or self._since_tick + seen.size <= self._fewest:
+        fewest = self.fewest
+        if not fewest or self._since_tick + seen.size <= fewest:
             return None
         before = np.maximum.accumulate(np.concatenate([[newest_ms], times_ms[:-1]]))
         done = self._since_tick + np.cumsum(seen) - seen
-        ends = np.flatnonzero((times_ms > before) & (done >= self._fewest))
+        ends = np.flatnonzero((times_ms > before) & (done >= fewest))
         return int(ends[0]) if ends.size else None
 
     def count(self, readings: int) -> None:
         """So many with a value were taken."""
         self._since_tick += readings
 
-    def tick(self, last_ms: Ints, *, are_even: bool = False) -> None:
+    def tick(self, last_ms: Ints, *, are_even: bool = False, is_round_end: bool = False) -> None:
         """It has come; last_ms: time of the last reading of each series; are_even: it is the same for all."""
         self.ticks += 1
         self._since_tick = 0
         if are_even:
-            self._quota = min(last_ms.size, MAX_TICK)
-            self._fewest = self._quota // 2
+            quota = self._size = last_ms.size
         else:
-            self._quota, self._fewest = self._next_quota(last_ms)
+            quota, self._size = self._next_quota(last_ms, is_round_end=is_round_end)
+        self._quota = min(quota, MAX_TICK)
 
-    def _next_quota(self, last_ms: Ints) -> tuple[int, int]:
-        """(readings until the next tick: one of each live series, at most 1 024; the fewest until one at the
-        end of a round).
+    def _next_quota(self, last_ms: Ints, *, is_round_end: bool) -> tuple[int, int]:
+        """(readings until the next tick: one of each live series; those that its round is expected to bring,
+        0 where there are no rounds).
 
         Where the series are in step (most of them last read at one or two common times), the tick is made to
         fall between two rounds and not inside one: half the work for a small shard. It looks at times alone,
@@ -88,21 +97,23 @@ class Pace:
         live = max(self.live, 1)
         on_time = last_ms == last_ms.max(initial=NEVER)
         ahead = int(np.count_nonzero(on_time))
+        if is_round_end:
+            self._alike = self._alike + 1 if ahead == self._size else 0
+            # with the last reading of a round the tick comes at once; at its end the next round waits for it
+            return ahead if self._alike >= STEADY else live, ahead if ahead >= PARTLY * live else 0
         if ahead >= IN_STEP * live:
-            expected = ahead if ahead >= WHOLE * live else live
-            return min(expected, MAX_TICK), min(ahead, MAX_TICK) // 2
-        behind = np.count_nonzero(last_ms == last_ms[~on_time].max()) if ahead < last_ms.size else 0
+            return ahead, ahead
+        behind = int(np.count_nonzero(last_ms == last_ms[~on_time].max())) if ahead < last_ms.size else 0
         if ahead + behind >= IN_STEP * live:  # inside a round, of which so many are still to come
-            left = min(int(behind), MAX_TICK)
-            return left, left // 2
-        return min(live, MAX_TICK), 0
+            return behind, behind
+        return live, ahead + behind if ahead + behind >= PARTLY * live else 0
 
     def save(self) -> Iterator[tuple[str, Tensor]]:
         yield "counts", torch.tensor([self.live, self._quota, self._since_tick, self.ticks])
-        yield "fewest", torch.tensor(self._fewest)
+        yield "rounds", torch.tensor([self._size, self._alike])
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Raises KeyError where something is missing."""
         self.live, self._quota, self._since_tick, self.ticks = (int(v) for v in state["counts"])
-        # an earlier build did not save it: no round's end is a tick before the next tick
-        self._fewest = int(state["fewest"]) if "fewest" in state else 0
+        # an earlier build did not save them: no round's end is a tick before the next tick
+        self._size, self._alike = (int(v) for v in state["rounds"]) if "rounds" in state else (0, 0)

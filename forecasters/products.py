@@ -4,8 +4,8 @@ Letters: R rows or other small problems, F features, in front of them any dimens
 
 On a CPU torch multiplies, writes all products down and then adds them up, or calls its BLAS with what a large
 product needs; NumPy adds up at once, and calls its BLAS for each small product of matrices as it lies there,
-in a third to a half of the time for 29 to 32 numbers. Each result follows from its own numbers alone, wherever
-it stands.
+in a third to a half of the time for 29 to 32 numbers. Each result follows from its own numbers alone,
+wherever it stands.
 """
 
 from __future__ import annotations

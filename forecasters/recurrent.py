@@ -113,25 +113,28 @@ class Recurrent(Forecaster):
         """Advance the states step by step, of ever fewer series; each as `observe` would."""
         a = held.stretch
         b = self.fields.take(held.rows)
-        state = b["state"].clone()
+        state = b["state"]
+        running = state.clone(memory_format=torch.contiguous_format)
         ring = self.fields["states"].view(-1, state.shape[0])
         ends, at = self.chunks.find_ends(a.slots, a.step)
-        start = 0
-        for num in a.num:
-            tiled = num + -num % TILE
-            x = held.x_FP[NET_FEATURES, start : start + tiled].contiguous()
+        starts = np.concatenate([[0], np.cumsum(a.num)])
+        bounds = np.searchsorted(ends, starts).tolist()
+        before = a.num[0]
+        for k, (num, start) in enumerate(zip(a.num, starts.tolist(), strict=False)):
+            if num < before:
+                state[:, num:before] = running[:, num:before]  # these are through
+                before, tiled = num, num + -num % TILE
+                if tiled < running.shape[1]:
+                    running = running[:, :tiled].contiguous()
             # what follows a series' own columns is padding
-            stepped = state[:, :tiled].clone(memory_format=torch.contiguous_format)
-            self.network.step(x, stepped)
-            state[:, :num] = stepped[:, :num]
-            low, high = np.searchsorted(ends, (start, start + num))
+            self.network.step(held.x_FP[NET_FEATURES, start : start + running.shape[1]], running)
+            low, high = bounds[k : k + 2]
             if low < high:
                 rows, places = (
                     torch.from_numpy(column[low:high]).to(state.device) for column in (ends - start, at)
                 )
-                ring.index_copy_(0, places, state.index_select(1, rows).t().to(torch.float16))
-            start += num
-        b["state"].copy_(state)
+                ring.index_copy_(0, places, running.index_select(1, rows).t().to(torch.float16))
+        state[:, :before] = running[:, :before]
         self.fields.put(held.rows, b)
 
     def forecast(self, wave: Wave) -> Tensor:

@@ -11,7 +11,7 @@ from pipeline.records import BoolArray, Int64Array
 
 
 class Planned:
-    """Ticks after so many unmasked steps each, or where a round is over after FEWEST; `take` as a bank would."""
+    """Ticks after so many unmasked steps each, or where a round is over after FEWEST."""
 
     FEWEST = 2
 
@@ -42,9 +42,7 @@ class Planned:
         return wave.tolist()
 
 
-def make_steps(
-    slots: list[int], masked: list[bool] | None = None, times: list[int] | None = None
-) -> Steps:
+def make_steps(slots: list[int], masked: list[bool] | None = None, times: list[int] | None = None) -> Steps:
     num_steps = len(slots)
     return Steps(
         series=np.array(slots, np.int64),
