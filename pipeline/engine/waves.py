@@ -32,8 +32,9 @@ def waves(steps: Steps, ticks: Ticks) -> Iterator[Int64Array]:
     that of the log where masked steps come before a tick.
 
     ``ticks`` is asked how many unmasked steps are still missing until the next tick; it is asked anew only
-    after all waves before that tick were taken, so each must be stepped before the next is drawn. It is told
-    where a round's end is a tick. Raises ValueError if the answer is not positive.
+    after all waves before that tick were taken, so each must be stepped before the next is drawn. Where it
+    finds a tick at the end of a round, it is told so once all steps before that were taken.
+    Raises ValueError if fewer than one step is missing.
     """
     unmasked = np.flatnonzero(~steps.masked)
     start = num_done = 0
