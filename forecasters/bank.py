@@ -526,8 +526,11 @@ class Bank:
         if self._anomaly:
             self._to_judge.put(ALERTS, self._anomaly.tick, self.pace.live)
         num = len(self.ids)
-        last_ms, are_even = self.timetable["last_time_ms"][:num], self._num_even == num
-        self.pace.tick(last_ms, are_even=are_even, is_round_end=is_round_end)
+        last_ms = self.timetable["last_time_ms"][:num]
+        if is_round_end:  # what the last wave was like depends on the cut then
+            self.pace.end_round(last_ms)
+        else:
+            self.pace.tick(last_ms, are_even=self._num_even == num)
         for model in self.models.values():
             model.tick(self.pace.live)
 

@@ -76,17 +76,28 @@ class Pace:
         """So many with a value were taken."""
         self._since_tick += readings
 
-    def tick(self, last_ms: Ints, *, are_even: bool = False, is_round_end: bool = False) -> None:
-        """It has come; last_ms: time of the last reading of each series; are_even: it is the same for all."""
+    def tick(self, last_ms: Ints, *, are_even: bool = False) -> None:
+        """It has come, with the last reading that was missing; last_ms: time of the last reading of each
+        series; are_even: it is the same for all."""
+        if are_even:
+            self._begin(last_ms.size, last_ms.size)
+        else:
+            self._begin(*self._next_quota(last_ms))
+
+    def end_round(self, last_ms: Ints) -> None:
+        """It has come, at the end of a round. The next round waits for it; so where eight brought as many
+        readings, the tick after comes at once with the last of as many."""
+        size = int(np.count_nonzero(last_ms == last_ms.max(initial=NEVER)))
+        self._alike = self._alike + 1 if size == self._size else 0
+        quota = size if self._alike >= STEADY else max(self.live, 1)
+        self._begin(quota, size if size >= PARTLY * self.live else 0)
+
+    def _begin(self, quota: int, size: int) -> None:
         self.ticks += 1
         self._since_tick = 0
-        if are_even:
-            quota = self._size = last_ms.size
-        else:
-            quota, self._size = self._next_quota(last_ms, is_round_end=is_round_end)
-        self._quota = min(quota, MAX_TICK)
+        self._quota, self._size = min(quota, MAX_TICK), size
 
-    def _next_quota(self, last_ms: Ints, *, is_round_end: bool) -> tuple[int, int]:
+    def _next_quota(self, last_ms: Ints) -> tuple[int, int]:
         """(readings until the next tick: one of each live series; those that its round is expected to bring,
         0 where there are no rounds).
 
@@ -97,10 +108,6 @@ class Pace:
         live = max(self.live, 1)
         on_time = last_ms == last_ms.max(initial=NEVER)
         ahead = int(np.count_nonzero(on_time))
-        if is_round_end:
-            self._alike = self._alike + 1 if ahead == self._size else 0
-            # with the last reading of a round the tick comes at once; at its end the next round waits for it
-            return ahead if self._alike >= STEADY else live, ahead if ahead >= PARTLY * live else 0
         if ahead >= IN_STEP * live:
             return ahead, ahead
         behind = int(np.count_nonzero(last_ms == last_ms[~on_time].max())) if ahead < last_ms.size else 0
