@@ -32,7 +32,7 @@ from forecasters.fields import Fields, Places
 from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
 from forecasters.outcome import Outcome
-from forecasters.pace import NEVER, Pace
+from forecasters.pace import Pace
 from forecasters.pending import Pending
 from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
@@ -43,7 +43,7 @@ from forecasters.signatures import describe
 from forecasters.slots import Slots
 from forecasters.steps import Interpolation, scored_steps
 from forecasters.thinning import Thinning
-from forecasters.timetable import SETTLED, Timetable
+from forecasters.timetable import NEVER, SETTLED, Timetable
 from forecasters.verdict import Evidence
 
 Tensor = torch.Tensor

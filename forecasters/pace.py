@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forecasters.timetable import NEVER
+
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 MAX_TICK = 1024
-NEVER = np.iinfo(np.int64).min
 IN_STEP = 0.75
 """Share of the live series that must have been read at the same times to count as in step."""
 PARTLY = 0.5
@@ -42,7 +43,7 @@ class Pace:
         return self._quota - self._since_tick
 
     @property
-    def fewest(self) -> int:
+    def _fewest(self) -> int:
         """Readings after which the end of a round is a tick: half a round, or half of the longest tick."""
         return min(self._size, MAX_TICK) // 2
 
@@ -64,7 +65,7 @@ class Pace:
         which each round brings another number, do not have the next round cut in two.
         newest_ms: time of the latest reading so far.
         """
-        fewest = self.fewest
+        fewest = self._fewest
         if not fewest or self._since_tick + seen.size <= fewest:
             return None
         before = np.maximum.accumulate(np.concatenate([[newest_ms], times_ms[:-1]]))
