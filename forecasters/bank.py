@@ -11,7 +11,7 @@ that what a series gets depends on the log alone: every reading before the tick 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +23,19 @@ from forecasters.backlog import Backlog, Task
 from forecasters.blend import Blend
 from forecasters.champion import LEADER, Champion
 from forecasters.checks import check_filled, check_readings
-from forecasters.chunks import Chunks
+from forecasters.chunks import Chunks, Plan
 from forecasters.columns import Columns
 from forecasters.comparison import Comparison, pairs_of_interest
 from forecasters.costs import Work
 from forecasters.episodes import Standing
 from forecasters.fields import Fields, Places
+from forecasters.host import is_host
 from forecasters.intervals import Intervals
 from forecasters.memory import Memory, Wave
-from forecasters.outcome import Outcome
-from forecasters.pace import Pace
+from forecasters.outcome import Made, Outcome
+from forecasters.pace import MAX_TICK, Pace
 from forecasters.pending import Pending
+from forecasters.programs import Programs
 from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
 from forecasters.registry import BLEND, BUILDERS, Context
@@ -43,7 +45,7 @@ from forecasters.signatures import describe
 from forecasters.slots import Slots
 from forecasters.steps import Interpolation, scored_steps
 from forecasters.thinning import Thinning
-from forecasters.timetable import NEVER, SETTLED, Timetable
+from forecasters.timetable import NEVER, SETTLED, Arrival, Timetable
 from forecasters.verdict import Evidence
 
 Tensor = torch.Tensor
@@ -51,6 +53,9 @@ Tensor = torch.Tensor
 FIRST_CAPACITY = 64
 GROWTH = 8
 """Room grows by an eighth: doubled, 10 000 series would take the memory of 16 384."""
+MOST_ROWS = MAX_TICK
+"""Elsewhere than on a CPU every wave is filled up to so many rows, and none has more: of other shapes
+products may round otherwise, and what a series gets must not depend on its company."""
 MOST_FILLED = 1 << 14
 """Steps without a reading that are taken at once, of all series together: some 30 MB while they are."""
 FASTER = torch.inference_mode()
@@ -102,7 +107,7 @@ class Bank:
         self.nets = [n for n in self.experts if isinstance(self.models[n], Recurrent)]
         self.blend = Blend(len(self.experts), horizon, device) if BLEND in self.names else None
         tracked = len(self.names) + len(self.nets) + (1 if self.blend else 0)
-        self.pending = Pending(tracked, len(self.names), self.scored, device)
+        self.pending = Pending(tracked, len(self.names), self.scored, self.memory.courier)
         self.intervals = Intervals(len(self.names), self.scored, coverage, device)
         pairs = pairs_of_interest(self.names)
         self._seconds = dict.fromkeys((*self.names, COMPARISON, ALERTS), 0.0)
@@ -124,6 +129,13 @@ class Bank:
         self._name_at = torch.tensor(places, device=device) if places != sorted(places) else None
         self.generator = context.generator("ticks")
         self.work = Work()
+
+        self._waves = self._steps = None
+        if not is_host(device):
+            courier = self.memory.courier
+            self._waves, self._steps = Programs(courier, self._pack), Programs(courier, self._train)
+        self._made_like: list[tuple[torch.Size, torch.dtype]] | None = None
+        self._shares: dict[Programs, dict[str, float]] = {}
 
         self.slots = Slots()
         self._rows: Rows | None = None
@@ -233,6 +245,12 @@ class Bank:
             part.grow(capacity)
         self.chunks.grow(capacity)
         self.slots.grow(capacity)
+        self._forget_programs()
+
+    def _forget_programs(self) -> None:
+        for programs in (self._waves, self._steps):
+            if programs is not None:
+                programs.clear()
 
     @FASTER
     def restart(self, slots: np.ndarray) -> None:
@@ -314,6 +332,8 @@ class Bank:
         start = 0
         while start < slots.size:
             stop = start + self.pace.find_tick(seen[start:], all_seen=all_seen)
+            if self._waves is not None:
+                stop = min(stop, start + MOST_ROWS)
             piece = slice(start, stop)
             some = slots if stop - start == slots.size else slots[piece]
             passed = None if filled is None else filled[piece]
@@ -356,60 +376,126 @@ class Bank:
                 self.comparison.add(fresh, self.timetable["cadence_ms"][fresh])
         num = slots.size
         rows = self._rows = self._find_rows(slots)
-        wave = self.memory.observe(rows, times, values, seen)
-        self._num_even = num if wave.arrival.place.common_ms is not None else 0
-        places = self.pending.places(rows, wave.arrival.step, wave.arrival.common)
-        error, missed, valid, due_half = self._score(wave, places)
-        alarms = self._judge(wave, times, values, error, due_half, valid)
+        arrival = self.timetable.arrive(rows, times, values, seen)
+        self._num_even = num if arrival.place.common_ms is not None else 0
+        self.memory.courier.subject = arrival
+        made = self._make(arrival) if self._waves is None else self._fetch(self._waves, arrival)
+        for model in self.models.values():
+            model.note(arrival)
+        self.work.forecast(num)
+        alarms = self._judge(arrival, times, values, made)
+        return Result(
+            num=num,
+            base_R=made.base_R,
+            scale_R=made.scale_R,
+            naive_error_R=made.naive_error_R,
+            departure_EHR=made.departure_EHR,
+            half_EHR=made.half_EHR,
+            error_EQR=made.error_EQR,
+            missed_EQR=made.missed_EQR,
+            scored_QR=made.scored_QR,
+            due_half_EQR=made.due_half_EQR,
+            replaced=made.replaced_E,
+            find_alarms=alarms.find if alarms else None,
+            champion=self._find_champions(slots) if self._anomaly else None,
+        )
+
+    def _fetch(self, waves: Programs, arrival: Arrival) -> Made:
+        """What the device makes of it, on the host: the one time in a wave that it is waited for."""
+        started, told = time.perf_counter(), dict(self._seconds)
+        flat = waves.run(self._form(arrival), arrival)
+        assert flat is not None
+        fetched = torch.empty(flat.shape, pin_memory=flat.is_cuda)
+        fetched.copy_(flat, non_blocking=True)
+        if flat.is_cuda:
+            (done := torch.cuda.Event()).record()
+            done.synchronize()
+        self._share_out(waves, started, told)
+        assert self._made_like is not None
+        return Made.unpack(fetched, self._made_like)
+
+    def _share_out(self, programs: Programs, started: float, told: Mapping[str, float]) -> None:
+        """The time of what was launched as one, by what each part took of it when launched by itself."""
+        spent = time.perf_counter() - started
+        if self._seconds == told:
+            for name, share in self._shares.get(programs, {}).items():
+                self._seconds[name] += share * spent
+        elif not programs.has_recorded:
+            grown = {name: seconds - told[name] for name, seconds in self._seconds.items()}
+            self._shares[programs] = {name: each / spent for name, each in grown.items() if each}
+
+    def _pack(self, arrival: Arrival) -> Tensor:
+        made = self._make(arrival)
+        if self._made_like is None:
+            self._made_like = made.shapes
+        return made.pack()
+
+    def _form(self, arrival: Arrival) -> Hashable | None:
+        """What decides which operations a wave takes, see `Programs.run`."""
+        forms = [self.memory.form(arrival), *(model.form(arrival) for model in self.models.values())]
+        return None if None in forms else tuple(forms)
+
+    def _make(self, arrival: Arrival) -> Made:
+        """The device's part of a wave."""
+        rows = arrival.rows
+        is_real = None
+        if self._waves is not None:
+            rows.index = self.memory.courier.send(lambda a: a.rows.fill(a.rows.slots, a.rows.scratch))
+            is_real = self.memory.courier.send(lambda a: a.rows.fill(np.ones(a.rows.num, np.bool_), False))
+        wave = self.memory.observe(arrival)
+        places = self.pending.places(arrival)
+        error, missed, valid, due_half = self._score(wave, places, is_real)
         for name, model in self.models.items():
             started = time.perf_counter()
             model.observe(wave)
             self._seconds[name] += time.perf_counter() - started
-        departure, half, replaced = self._forecast_and_keep(wave, places)
-        self.work.forecast(num)
-        return Result(
-            num=num,
+        departure, half, replaced = self._forecast_and_keep(wave, places, is_real)
+        return Made(
+            error_EQR=error,
+            due_half_EQR=due_half,
+            missed_EQR=missed,
+            scored_QR=valid,
+            due_scale_QR=wave.scale_QR,
+            known_R=wave.valid_QR[0],
+            move_R=wave.dep_QR[0],
+            level_R=wave.departure,
             base_R=wave.base,
             scale_R=wave.scale,
             naive_error_R=wave.naive_error,
             departure_EHR=departure * wave.scale,
             half_EHR=half * wave.scale,
-            error_EQR=error,
-            missed_EQR=missed,
-            scored_QR=valid,
-            due_half_EQR=due_half,
-            replaced=replaced,
-            find_alarms=alarms.find if alarms else None,
-            champion=self._find_champions(slots) if self._anomaly else None,
+            replaced_E=replaced,
         )
 
     def _find_rows(self, slots: np.ndarray) -> Rows:
         """Those of the last wave where they are the same."""
         own = slots, len(self.ids), self.capacity
-        return self._rows if self._rows and self._rows.are(*own) else Rows(*own, self.device)
+        if self._rows and self._rows.are(*own):
+            return self._rows
+        return Rows(*own, self.device, None if self._waves is None else MOST_ROWS)
 
     def _judge(
-        self, wave: Wave, times: np.ndarray, values: np.ndarray, error: Tensor, half: Tensor, valid: Tensor
+        self, arrival: Arrival, times: np.ndarray, values: np.ndarray, made: Made
     ) -> Task[Alarms] | None:
         """Compare the forecasters, and look for what is rare; both may wait."""
         comparison, anomaly = self._comparison, self._anomaly
         if not (comparison or anomaly):
             return None
-        started, slots = time.perf_counter(), wave.rows.slots
-        outcome = Outcome.of(wave, error, half, valid)
+        started, rows = time.perf_counter(), arrival.rows
+        outcome = Outcome.of(made, rows.num)
         self._seconds[COMPARISON] += time.perf_counter() - started
         if comparison:
             errors = outcome.error_EQN, outcome.valid_QN
-            self._to_compare.put(COMPARISON, comparison.observe, slots, times, *errors, wave.rows.host)
+            self._to_compare.put(COMPARISON, comparison.observe, rows.slots, times, *errors, rows.host)
             if self._to_compare is not self._to_judge:
-                self._to_compare.end_wave(slots.size)
+                self._to_compare.end_wave(rows.num)
         if not anomaly:
-            self._to_judge.end_wave(slots.size)
+            self._to_judge.end_wave(rows.num)
             return None
-        alarms = self._to_judge.put(ALERTS, anomaly.observe, wave.arrival, times, values, outcome)
+        alarms = self._to_judge.put(ALERTS, anomaly.observe, arrival, times, values, outcome)
         if comparison and anomaly.champion.at is None:
-            self._to_judge.put(ALERTS, anomaly.champion.follow, slots, comparison)
-        self._to_judge.end_wave(slots.size)
+            self._to_judge.put(ALERTS, anomaly.champion.follow, rows.slots, comparison)
+        self._to_judge.end_wave(rows.num)
         return alarms
 
     def _find_champions(self, slots: np.ndarray) -> Tensor:
@@ -418,10 +504,13 @@ class Bank:
         champion = self._anomaly.champion
         if champion.at is None:
             self._to_judge.work_off()
-        return torch.from_numpy(champion.places(slots)).to(self.device)
+        return torch.from_numpy(champion.places(slots))
 
-    def _score(self, wave: Wave, places: Places) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compare with what was said, and let everything learn from it that learns per series."""
+    def _score(
+        self, wave: Wave, places: Places, is_real: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compare with what was said, and let everything learn from it that learns per series. is_real `[R]`:
+        rows that are no padding; None: the first of them."""
         rows, dep, all_valid = wave.rows, wave.dep_QR, wave.all_valid
         said, half, made = self.pending.due(places, all_made=all_valid)
         valid = wave.valid_QR if made is None else wave.valid_QR & made
@@ -437,11 +526,14 @@ class Bank:
         if self.blend:
             experts = said.index_select(0, self._expert_at)
             self.blend.learn(rows, torch.cat([experts, said[num + nets :]]), dep, valid, all_valid=all_valid)
-            brought = experts[..., : rows.num], dep[:, : rows.num]
-            self.blend.note(*brought, None if all_valid else valid[:, : rows.num])
+            if is_real is not None:
+                self.blend.note(experts, dep, valid & is_real)
+            else:
+                brought = experts[..., : rows.num], dep[:, : rows.num]
+                self.blend.note(*brought, None if all_valid else valid[:, : rows.num])
         return error, missed, valid, half
 
-    def forecast(self, wave: Wave) -> tuple[Tensor, list[Tensor], Tensor]:
+    def forecast(self, wave: Wave, is_real: Tensor | None = None) -> tuple[Tensor, list[Tensor], Tensor]:
         """(what is published `[E, H, R]` in the order of `names`, what is tracked beside it at the scored
         steps `[1, Q, R]`: raw corrections, then the stack; replaced forecasts per forecaster `[E]`).
 
@@ -456,11 +548,11 @@ class Bank:
                 said = model.publish(wave, said)
             said_X.append(said)
             self._seconds[name] += time.perf_counter() - started
-        published, count = self._believable(wave, torch.stack(said_X))
+        published, count = self._believable(wave, torch.stack(said_X), is_real)
         if self.blend:
             started = time.perf_counter()
             blended, stack = self.blend.forecast(wave.rows, published)
-            blended, blend_count = self._believable(wave, blended[None])
+            blended, blend_count = self._believable(wave, blended[None], is_real)
             published, count = torch.cat([published, blended]), torch.cat([count, blend_count])
             raw.append(self._keepable(stack))
             self._seconds[BLEND] += time.perf_counter() - started
@@ -476,23 +568,26 @@ class Bank:
         """`[…, H, R]` to `[…, Q, R]`."""
         return said if self._interpolate.dense else said.index_select(-2, self._scored_at)
 
-    def _believable(self, wave: Wave, said_EHR: Tensor) -> tuple[Tensor, Tensor]:
+    def _believable(self, wave: Wave, said_EHR: Tensor, is_real: Tensor | None) -> tuple[Tensor, Tensor]:
         """(forecasts, how many of each forecaster were replaced `[E]`): by naive where one is not finite, or
         lies beyond the observed range by more than that range."""
         spread = wave.highest - wave.lowest
         most, least = (
             edge.sub_(wave.last).div_(wave.scale) for edge in (wave.highest + spread, wave.lowest - spread)
         )
-        if self.device.type == "cpu":  # elsewhere to ask is to wait
+        if is_real is None:  # elsewhere to ask is to wait
             low, high = said_EHR.amin((0, 1)), said_EHR.amax((0, 1))
             stand = (low >= least).logical_and_(high <= most)  # False for NaN
             if stand[: wave.rows.num].numpy().all():
                 return said_EHR, torch.zeros(said_EHR.shape[0], dtype=torch.int64)
         stands = (said_EHR >= least).logical_and_(said_EHR <= most)
-        return torch.where(stands, said_EHR, 0.0), (~stands.narrow(-1, 0, wave.rows.num)).sum((1, 2))
+        fallen = ~stands.narrow(-1, 0, wave.rows.num) if is_real is None else ~stands & is_real
+        return torch.where(stands, said_EHR, 0.0), fallen.sum((1, 2))
 
-    def _forecast_and_keep(self, wave: Wave, places: Places) -> tuple[Tensor, Tensor, Tensor]:
-        published, raw, replaced = self.forecast(wave)
+    def _forecast_and_keep(
+        self, wave: Wave, places: Places, is_real: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        published, raw, replaced = self.forecast(wave, is_real)
         half = self.intervals.half_width(wave.rows)
         self.pending.put(places, [self._at_scored(published), *raw, half])
         return published, self._interpolate(half), replaced
@@ -513,14 +608,9 @@ class Bank:
                 due = self.thinning.choose(due, waited)
             if due.size:
                 since = np.maximum(self.timetable["restart"][due], self.chunks.since[due])
-                batch = self.chunks.batch(due, steps[due], since, self.pace.live, self.generator)
-                if batch:
-                    self.work.learn(batch)
-                for name in self.nets if batch else ():
-                    assert batch is not None
-                    started = time.perf_counter()
-                    self.models[name].learn(batch)
-                    self._seconds[name] += time.perf_counter() - started
+                plan = self.chunks.plan(due, steps[due], since, self.pace.live, self.generator)
+                if plan:
+                    self._learn(plan)
         if self._comparison:
             self._to_compare.put(COMPARISON, self._comparison.close)
         if self._anomaly:
@@ -533,6 +623,29 @@ class Bank:
             self.pace.tick(last_ms, are_even=self._num_even == num)
         for model in self.models.values():
             model.tick(self.pace.live)
+
+    def _learn(self, plan: Plan) -> None:
+        """One step of each network."""
+        self.work.learn(plan, self.chunks.chunk)
+        self.memory.courier.subject = plan
+        nets = [model for name in self.nets if isinstance(model := self.models[name], Recurrent)]
+        if self._steps is None:
+            self._train(plan)
+        else:
+            started, told = time.perf_counter(), dict(self._seconds)
+            form = (plan.padded, *(net.is_early for net in nets)) if plan.is_repeatable else None
+            self._steps.run(form, plan)
+            self._share_out(self._steps, started, told)
+        for net in nets:
+            net.count_step()
+
+    def _train(self, plan: Plan) -> None:
+        """The device's part of it."""
+        batch = self.chunks.batch(plan)
+        for name in self.nets:
+            started = time.perf_counter()
+            self.models[name].learn(batch)
+            self._seconds[name] += time.perf_counter() - started
 
     # -- alerts ------------------------------------------------------------------------------------------
 
@@ -559,12 +672,18 @@ class Bank:
 
     # -- what it costs, and what it knows ----------------------------------------------------------------
 
+    @property
+    def recorded(self) -> int:
+        """Forms of waves and ticks that are launched as one operation, see `programs`."""
+        return sum(programs.recorded for programs in (self._waves, self._steps) if programs is not None)
+
     def parameters(self, name: str) -> int:
         return self.models[name].parameters if name in self.models else 0
 
     def seconds(self, name: str) -> float:
-        """Time spent in this forecaster, in COMPARISON or in ALERTS (host time: on a GPU, launching); of the
-        last two, what waits is not counted yet."""
+        """Time spent in this forecaster, in COMPARISON or in ALERTS; of the last two, what waits is not
+        counted yet. On a GPU: host time, and of waves that are launched as one the share that it took of
+        others."""
         return self._seconds[name]
 
     def flops(self, name: str) -> float:
@@ -641,4 +760,5 @@ class Bank:
         component goes on as far as it fits (see `migration`); returns sentences that say what doesn't.
         Raises ValueError or KeyError where the state is of another make; the bank is then unusable.
         """
+        self._forget_programs()
         return snapshot.restore(self, state, signatures)

@@ -79,7 +79,7 @@ class Blend:
         """What experts said and what happened, for the sums of the next tick; valid: None where all are."""
         both = torch.cat([said_XQN, dep_QN[None]]).clamp_(-WINSOR, WINSOR).mul_(1.0 / GRAIN).round_()
         if valid_QN is not None:
-            both.mul_(valid_QN)
+            both = torch.where(valid_QN, both, 0.0)  # padding may hold anything
         m = both.transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
         sums = matmul(m[:, :-1], m.transpose(1, 2))
         self.tick_cross.add_(sums[..., :-1])
@@ -97,7 +97,7 @@ class Blend:
         """The stack's coefficients from its sums."""
         right = (self.target + STACK_RIDGE / self.num_experts)[:, :, None]
         solved = torch.linalg.solve_ex(self.cross + self._ridge, right)[0].squeeze(2).to(torch.float32)
-        self.coefficients = torch.where(torch.isfinite(solved), solved, self.coefficients)
+        torch.where(torch.isfinite(solved), solved, self.coefficients, out=self.coefficients)
 
     def forecast(self, rows: Rows, experts_XHR: Tensor) -> tuple[Tensor, Tensor]:
         """(blend, stack), both `[H, R]`."""
@@ -118,4 +118,4 @@ class Blend:
             own = getattr(self, name)
             if state[name].shape != own.shape:
                 raise ValueError(f"{name}: expected {tuple(own.shape)}, found {tuple(state[name].shape)}")
-            setattr(self, name, state[name].to(own.device).clone())
+            own.copy_(state[name])

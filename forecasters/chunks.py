@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from forecasters.host import is_host
 from forecasters.memory import CLIP, MASKED, NUM_FEATURES, Memory, Wave
 from forecasters.rows import TILE, Rows
-from forecasters.timetable import modulo
+from forecasters.timetable import Arrival, modulo
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -35,6 +36,8 @@ SPAN = 672
 """Readings per series that the pool reaches back over on average."""
 LARGE_SHARE = 4
 """A step waits for a quarter of the series where a quarter is more than a tile, four tiles at most."""
+FILLED_TO = 4 * TILE
+"""What is trained elsewhere than on a CPU has a multiple of so many rows: few shapes, each recorded once."""
 FINITE = 60_000.0
 """Just below the largest float16."""
 ONE = torch.tensor(1.0)
@@ -59,6 +62,25 @@ class Batch:
     replayed: Tensor
     kept_from: Tensor
     kept_at: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a tick trains on. rows `[4, B]`: slots, first steps and numbers of the chunks, steps now; the
+    first `num_whole` are complete. replayed, kept_from, kept_at: as in `Batch`; padded: rows of that, whole
+    tiles. is_repeatable: plans of as many rows take the same operations."""
+
+    rows: Ints
+    num_whole: int
+    padded: int
+    replayed: Tensor
+    kept_from: Tensor
+    kept_at: Tensor
+    is_repeatable: bool
+
+    @property
+    def num_chunks(self) -> int:
+        return int(self.rows.shape[1]) + self.replayed.numel()
 
 
 class Chunks:
@@ -130,10 +152,14 @@ class Chunks:
         ready_at: Ints = np.maximum((trained + 1) * self.chunk + self.rest - offset - 1, 0)
         return ready_at
 
-    def ends(self, wave: Wave) -> tuple[Tensor, Tensor]:
+    def ends(self, wave: Wave) -> tuple[Tensor | None, Tensor]:
         """(rows of the wave where a chunk ends, places of their states in the flattened ring); the same for
-        all networks."""
+        all networks. Elsewhere than on a CPU all rows, None, those where none ends to a place that no series
+        has."""
         if wave.ends is not None:
+            return wave.ends
+        if not is_host(self.device):
+            wave.ends = None, self.memory.courier.send(self._find_all_ends)
             return wave.ends
         common, known = wave.arrival.common, self._known_ends
         if known[0] is not wave.rows:
@@ -148,6 +174,12 @@ class Chunks:
         else:
             wave.ends = known[1][key]
         return wave.ends
+
+    def _find_all_ends(self, a: Arrival) -> Ints:
+        rows, at = self.find_ends(a.rows.slots, a.step, self._last[a.rows.host])
+        places = np.full(a.rows.padded, a.rows.scratch * self._kept)
+        places[rows] = at
+        return places
 
     def find_ends(self, slots: Ints, steps: Ints, last: Ints | None = None) -> tuple[Ints, Ints]:
         """As `ends`, of these slots at these steps. last: of these slots, where it is there."""
@@ -182,10 +214,10 @@ class Chunks:
         in_order: Ints = self._by_key[is_ready[self._by_key]]
         return in_order
 
-    def batch(
+    def plan(
         self, slots: Ints, steps: Ints, restart: Ints, live: int, generator: torch.Generator
-    ) -> Batch | None:
-        """Everything to train on now; marks the chunks as trained and puts the complete ones into the pool.
+    ) -> Plan | None:
+        """Everything to train on now; marks the chunks as trained.
 
         None where no chunk lies wholly within its series.
         """
@@ -193,8 +225,7 @@ class Chunks:
         self.trained[slots] = newest
         self.ready_at[slots] = self._next_ready(newest, offset)
         rows, num_whole = self._rows(slots, steps, restart, newest, offset, live)
-        slots, _, number, _ = rows
-        if not slots.size:
+        if not rows.shape[1]:
             return None
         replayed, kept_from, kept_at = self._no_rows, self._no_rows, self._no_rows
         if live < LARGE and self.replay:
@@ -202,14 +233,30 @@ class Chunks:
                 drawn = torch.randint(self.pool_filled, (self.replay,), generator=generator)
                 replayed = drawn.to(self.device)
             kept_from, kept_at = self._keep(num_whole, live, generator)
-        x, target, weight = self._gather(rows, num_whole, replayed)
-        if kept_at.numel():
-            self._put_into_pool(kept_at, *(t.index_select(2, kept_from) for t in (x, target, weight)))
+        is_repeatable = not (is_host(self.device) or replayed.numel() or kept_at.numel())
+        used = rows.shape[1] + replayed.numel()
+        return Plan(
+            rows=rows, num_whole=num_whole, replayed=replayed, kept_from=kept_from, kept_at=kept_at,
+            padded=used + -used % (FILLED_TO if is_repeatable else TILE), is_repeatable=is_repeatable,
+        )  # fmt: skip
+
+    def batch(self, plan: Plan) -> Batch:
+        """What a plan says, read from the rings and the pool; complete chunks that it keeps go into the
+        pool."""
+        x, target, weight = self._gather(plan)
+        if plan.kept_at.numel():
+            kept = (t.index_select(2, plan.kept_from) for t in (x, target, weight))
+            self._put_into_pool(plan.kept_at, *kept)
         return Batch(
             x_KFB=x, target_KHB=target.clamp_(-CLIP, CLIP), weight_KHB=weight,
-            begun_at=torch.from_numpy(slots * self._kept + (number - 1) % self._kept).to(self.device),
-            replayed=replayed, kept_from=kept_from, kept_at=kept_at,
+            begun_at=self.memory.courier.send(self._find_begun), replayed=plan.replayed,
+            kept_from=plan.kept_from, kept_at=plan.kept_at,
         )  # fmt: skip
+
+    def _find_begun(self, plan: Plan) -> Ints:
+        slots, _, number, _ = plan.rows
+        begun: Ints = slots * self._kept + (number - 1) % self._kept
+        return np.pad(begun, (0, plan.padded - begun.size), "edge") if plan.is_repeatable else begun
 
     def _rows(
         self, slots: Ints, steps: Ints, restart: Ints, newest: Ints, offset: Ints, live: int
@@ -232,15 +279,14 @@ class Chunks:
                 rows = np.concatenate([rows, young], 1)
         return rows, num_whole
 
-    def _gather(self, rows: Ints, num_whole: int, replayed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _gather(self, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
         """Features, targets and their weights; of the chunks, read from the rings, then of the replayed ones.
         What is left of the last tile repeats the first chunk, without targets."""
-        chunk, rings = self.chunk, self.memory.rings
-        slots, first, _, now = rows
-        fresh = slots.size
+        chunk, rings, replayed = self.chunk, self.memory.rings, plan.replayed
+        fresh, num = plan.rows.shape[1], plan.padded
         used = fresh + replayed.numel()
-        places = torch.from_numpy(self._places(slots, first, used + -used % TILE)).to(self.device)
-        num, origins = places.shape[1], places[:chunk].view(-1)
+        places = self.memory.courier.send(self._find_places)
+        origins = places[:chunk].view(-1)
         features, level = rings.rows("features"), rings.rows("level")
         # first single numbers, of rows of which many can then be on their way into the cache at once
         is_masked = features[:, MASKED].index_select(0, places.view(-1)).view(-1, num)
@@ -254,17 +300,20 @@ class Chunks:
             old_KHM = self.pool_target[replayed].permute(1, 2, 0).to(torch.float32)
             x[:, :NUM_FEATURES, fresh:used] = self.pool_x[replayed].permute(1, 2, 0)
             target[..., fresh:used] = torch.nan_to_num(old_KHM, nan=0.0)
-        return x, target, self._weigh(is_masked[1:], now - first, num_whole, old_KHM)
+        return x, target, self._weigh(plan, is_masked[1:], old_KHM)
 
-    def _weigh(self, is_masked_VB: Tensor, passed: Ints, num_whole: int, old_KHM: Tensor | None) -> Tensor:
-        """`[K, H, B]`: where there is a target, one by the number of them. passed: steps since the first of
-        each chunk; old: targets of the replayed ones, NaN where there is none."""
-        fresh = passed.size
+    def _weigh(self, plan: Plan, is_masked_VB: Tensor, old_KHM: Tensor | None) -> Tensor:
+        """`[K, H, B]`: where there is a target, one by the number of them. old: targets of the replayed ones,
+        NaN where there is none."""
+        fresh = plan.rows.shape[1]
         there_VB = torch.sub(ONE, is_masked_VB.to(torch.float32))
-        if num_whole < fresh:
-            arrived = self._steps_W[1:, None] <= passed[num_whole:]
-            there_VB[:, num_whole:fresh].mul_(torch.from_numpy(arrived).to(self.device))
-        there_VB[:, fresh:] = 0.0
+        if plan.is_repeatable:
+            there_VB.mul_(self.memory.courier.send(self._find_passed))
+        else:
+            if plan.num_whole < fresh:
+                arrived = torch.from_numpy(self._find_arrived(plan)).to(self.device)
+                there_VB[:, plan.num_whole : fresh].mul_(arrived)
+            there_VB[:, fresh:] = 0.0
         count = torch.dot(there_VB.sum(1), self._often_V)
         if old_KHM is not None:
             is_target = ~torch.isnan(old_KHM)
@@ -275,6 +324,19 @@ class Chunks:
             weight[..., fresh : fresh + old_KHM.shape[2]] = is_target / count
         return weight
 
+    def _find_arrived(self, plan: Plan) -> npt.NDArray[np.bool_]:
+        """`[V, B]` of the chunks that are not complete: which of the steps after their first have passed."""
+        _, first, _, now = plan.rows[:, plan.num_whole :]
+        arrived: npt.NDArray[np.bool_] = self._steps_W[1:, None] <= now - first
+        return arrived
+
+    def _find_passed(self, plan: Plan) -> npt.NDArray[np.bool_]:
+        """`[V, B]`, likewise of all; nothing of what fills up the last tile."""
+        passed = np.zeros((self._steps_W.size - 1, plan.padded), np.bool_)
+        passed[:, : plan.num_whole] = True
+        passed[:, plan.num_whole : plan.rows.shape[1]] = self._find_arrived(plan)
+        return passed
+
     def _room(self, like_WB: Tensor) -> Tensor:
         """`[K, H, B]`"""
         return like_WB.new_empty(self.chunk, self.horizon, like_WB.shape[1])
@@ -283,10 +345,12 @@ class Chunks:
         """`[K, H, R]`, a view of the H steps after each origin."""
         return by_step.unfold(0, self.horizon, 1).transpose(1, 2)
 
-    def _places(self, slots: Ints, first: Ints, num: int) -> Ints:
-        """In the rings, `[W, R]`: of the steps from `first` on; filled up with the first row."""
+    def _find_places(self, plan: Plan) -> Ints:
+        """In the rings, `[W, R]`: of the steps from the first of each chunk on; filled up with the first
+        row."""
         stride, length = self.memory.rings.stride, self.memory.ring_length
-        begun = np.empty(num, np.int64)
+        slots, first = plan.rows[:2]
+        begun = np.empty(plan.padded, np.int64)
         begun[: slots.size] = modulo(first, length) * stride + slots
         begun[slots.size :] = begun[0]
         places = begun + self._far_W1

@@ -7,7 +7,7 @@ optimizer and padding to whole tiles are left out: they don't grow with width sq
 
 from __future__ import annotations
 
-from forecasters.chunks import Batch
+from forecasters.chunks import Plan
 from forecasters.network import Network
 
 LEARNING = 3
@@ -28,9 +28,9 @@ class Work:
         self.steps += steps
         self.forecasts += steps if shown else 0
 
-    def learn(self, batch: Batch) -> None:
-        chunks = batch.begun_at.numel() + batch.replayed.numel()
-        self.learnt += chunks * batch.x_KFB.shape[0]
+    def learn(self, plan: Plan, chunk: int) -> None:
+        """chunk: steps of each."""
+        self.learnt += plan.num_chunks * chunk
 
     def flops(self, network: Network) -> float:
         cell = sum(layer.flops for layer in network.layers)

@@ -5,7 +5,7 @@ Letters: R rows, H horizon.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import torch
 from forecasters.chunks import Batch
 from forecasters.fields import Fields
 from forecasters.memory import Held, Wave
+from forecasters.timetable import Arrival
 
 Tensor = torch.Tensor
 
@@ -32,8 +33,17 @@ class Forecaster:
         """A fresh start for the slots `rows`."""
         self.fields.reset(rows)
 
+    def form(self, a: Arrival) -> Hashable | None:
+        """What decides, beside `Memory.form`, which operations this reading takes; None: they are a matter of
+        it alone."""
+        return ()
+
     def observe(self, wave: Wave) -> None:
-        """Learn what one reading per series says, series by series; shared weights stay as they are."""
+        """Learn what one reading per series says, series by series; shared weights stay as they are. Changes
+        nothing on the host."""
+
+    def note(self, a: Arrival) -> None:
+        """What of that is kept on the host, afterwards."""
 
     def catch_up(self, slots: npt.NDArray[np.int64]) -> None:
         """Learn what was put off of these series: what comes next is no step like others."""
@@ -46,7 +56,7 @@ class Forecaster:
         raise NotImplementedError
 
     def learn(self, batch: Batch) -> None:
-        """One step of the shared weights, at a tick."""
+        """One step of the shared weights, at a tick. Changes nothing on the host."""
 
     def tick(self, live: int) -> None:
         """The end of a tick; live: series with a reading."""

@@ -21,7 +21,7 @@ in the rings. Features stand where they do in the memory, with a weight of 0 for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +30,11 @@ import torch
 from forecasters import chunks
 from forecasters.fields import Field, Fields, Places
 from forecasters.forecaster import Forecaster
+from forecasters.host import is_host
 from forecasters.memory import CLIP, FILLED_UP, LINEAR_FEATURES, MASKED, NUM_FEATURES, Held, Memory, Wave
 from forecasters.products import dot, matmul
 from forecasters.rows import Rows
-from forecasters.timetable import modulo
+from forecasters.timetable import Arrival, modulo
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -78,39 +79,64 @@ class Linear(Forecaster):
         super().reset(rows)
         self.fields["covariance"][rows] = self._eye
 
+    def form(self, a: Arrival) -> Hashable | None:
+        """How many readings are learnt from at once, and whether each has all its targets."""
+        num = self._find_common(waiting := self._find_waiting(a))
+        return None if num is None else (num, bool(waiting.any()) and self._has_targets(a.since, num))
+
     def observe(self, wave: Wave) -> None:
         """Learn, of those series whose turn it is."""
-        a = wave.arrival
-        is_due = modulo(a.step + 1, self.together) == 0
-        if self.live < chunks.LARGE:
-            is_due[:] = True
-        elif int(a.since.min()) < chunks.YOUNG:
-            is_due |= a.since < chunks.YOUNG
-        self._learn_late(wave.rows, a.step, is_due, a.common)
+        a, rows = wave.arrival, wave.rows
+        waiting = self._find_waiting(a)
+        num = self._find_common(waiting)
+        if num is None:
+            self._learn_late(rows, a.step, waiting)
+        elif num:
+            valid = None
+            if not self._has_targets(a.since, num):
+                valid = self.memory.courier.send(lambda a: self._find_targets(a.rows, a.since, num))
+            self._learn(rows, wave.place, valid, num)
+
+    def note(self, a: Arrival) -> None:
+        is_due, learnt = self._find_waiting(a) > 0, self.memory.timetable["learnt"]
+        learnt[a.rows.slots[is_due]] = a.step[is_due]
 
     def catch_up(self, slots: Ints) -> None:
         own = self.memory.timetable
         slots = slots[own["learnt"][slots] < own["step"][slots]]
         if slots.size:
-            rows = Rows(slots, 0, self.fields.capacity, self.device)
-            self._learn_late(rows, own["step"][slots], np.ones(slots.size, np.bool_))
+            rows, step = Rows(slots, 0, self.fields.capacity, self.device), own["step"][slots]
+            self._learn_late(rows, step, np.minimum(step - own["learnt"][slots], self.together))
+            own["learnt"][slots] = step
 
-    def _learn_late(
-        self, rows: Rows, step: Ints, is_due: npt.NDArray[np.bool_], common: int | None = None
-    ) -> None:
-        """From those of the readings up to these steps `[R]` that were not learnt from yet, of the rows whose
-        turn it is; common: as `Arrival.common`."""
-        learnt = self.memory.timetable["learnt"]
-        waiting = np.minimum(step - learnt[rows.host], self.together) * is_due
+    def _find_waiting(self, a: Arrival) -> Ints:
+        """`[N]`, how many readings are to be learnt from now: 0 where it is not the series' turn."""
+        waiting: Ints = np.minimum(a.step - self.memory.timetable["learnt"][a.rows.host], self.together)
+        if self.live >= chunks.LARGE:
+            is_due = modulo(a.step + 1, self.together) == 0
+            if int(a.since.min()) < chunks.YOUNG:
+                is_due |= a.since < chunks.YOUNG
+            waiting *= is_due
+        return waiting
+
+    @staticmethod
+    def _find_common(waiting: Ints) -> int | None:
+        """Of all; None where they differ."""
+        first = int(waiting[0])
+        return first if (waiting == first).all() else None
+
+    def _learn_late(self, rows: Rows, step: Ints, waiting: Ints) -> None:
+        """From the last `waiting` readings `[N]` up to these steps."""
         # each number by itself: products of other sizes would round otherwise
-        for num in np.unique(waiting[is_due]).tolist():
+        for num in np.unique(waiting[waiting > 0]).tolist():
             some = waiting == num
-            if some.all():
-                self._learn(rows, step, num, common)
-            else:
-                part = Rows(rows.slots[some], rows.num_slots, self.fields.capacity, self.device)
-                self._learn(part, step[some], num)
-        learnt[rows.slots[is_due]] = step[is_due]
+            part, at = Rows(rows.slots[some], rows.num_slots, self.fields.capacity, self.device), step[some]
+            place = self.memory.rings.places(part, modulo(at, self.memory.ring_length)[None])
+            since, valid = at - self.memory.timetable["restart"][part.host], None
+            if not self._has_targets(since, num):
+                targets = self._find_targets(part, since, num)
+                valid = torch.from_numpy(targets).to(self.device, non_blocking=True)
+            self._learn(part, place, valid, num)
 
     def hold(self, held: Held) -> None:
         """Nothing is learnt of origins without a reading."""
@@ -126,16 +152,12 @@ class Linear(Forecaster):
         said_RH1 = matmul(w_RHC, wave.x_FR.t().contiguous()[:, :, None])
         return said_RH1[..., 0].t().flip(0)
 
-    def _learn(self, rows: Rows, step: Ints, num: int, common: int | None = None) -> None:
-        """From the last `num` readings, each in its turn."""
+    def _learn(self, rows: Rows, place: Places, valid: Tensor | None, num: int) -> None:
+        """From the last `num` readings, each in its turn, the last of which has this place in the rings.
+        valid `[N, H, R]`: whether each step has a target; None: all."""
         rings, horizon = self.memory.rings, self.horizon
-        back = np.arange(horizon + num - 1, -1, -1)
-        if common is not None and rows.span is not None:
-            window = Places(pieces=(((common - back) % self.memory.ring_length).tolist(), rows.span))
-        else:
-            window = rings.places(rows, (step - back[:, None]) % self.memory.ring_length)
+        window = self.memory.earlier(place, range(horizon + num - 1, -1, -1))
         values, scales = rings.take_ring("level", window).unbind(-1)
-        valid = self._find_targets(rows, step - self.memory.timetable["restart"][rows.host], num)
         dep = [
             torch.sub(values[horizon + n], values[n : n + horizon]).div_(scales[n : n + horizon])
             for n in range(num)
@@ -158,14 +180,16 @@ class Linear(Forecaster):
                 w.addcmul_(k[own], error.mul_(seen_NR[n])[:, :, None])
             self.fields.write_ring("weights", rows, w, some)
 
-    def _find_targets(self, rows: Rows, since: Ints, num: int) -> Tensor | None:
-        """Whether each step has a target, of the last `num` readings `[N, H, R]`; None: all."""
+    def _has_targets(self, since: Ints, num: int) -> bool:
+        """Whether every step has a target, of the last `num` readings."""
+        return int(since.min()) + 1 - num >= self.horizon
+
+    def _find_targets(self, rows: Rows, since: Ints, num: int) -> npt.NDArray[np.bool_]:
+        """`[N, H, R]`, which have."""
         nth = np.arange(num)[:, None] + 1 - num
-        if int(since.min()) + 1 - num >= self.horizon:
-            return None
-        valid = (since + nth)[:, None] >= self._ages_H1
-        padding = [(0, 0), (0, 0), (0, rows.padded - rows.num)]
-        return torch.from_numpy(np.pad(valid, padding)).to(self.device, non_blocking=True)
+        valid = np.zeros((num, self.horizon, rows.padded), np.bool_)
+        np.greater_equal((since + nth)[:, None], self._ages_H1, out=valid[..., : rows.num])
+        return valid
 
     def _learn_covariances(self, rows: Rows, some: slice, x_NRF: Tensor, seen_NR: Tensor) -> Tensor:
         """Learn from these readings; returns the gains of them as origins `[N, R, C]`.
@@ -200,14 +224,14 @@ class Linear(Forecaster):
     def _shift(self, q: Tensor, d: Tensor) -> None:
         """Keep D from growing beyond all bounds. A matter of the series' own numbers, and exact."""
         is_large = d >= LARGEST
-        if self.device.type != "cpu" or is_large.numpy().any():
+        if not is_host(self.device) or is_large.numpy().any():
             factor = torch.where(is_large, LARGEST, 1.0)
             d.div_(factor)
             q.mul_(factor[:, :, None]).mul_(factor[:, None, :])
 
     def _blocks(self, num: int) -> Iterator[slice]:
         """Some rows each; elsewhere than on a CPU all of them, as there calls are what costs."""
-        high = ROWS if self.device.type == "cpu" else num
+        high = ROWS if is_host(self.device) else num
         return (slice(low, min(low + high, num)) for low in range(0, num, high))
 
     def save(self) -> Iterator[tuple[str, Tensor]]:

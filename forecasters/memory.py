@@ -8,6 +8,7 @@ Letters: S slots, R rows, F features, H horizon, Q scored steps, L ring length.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +18,16 @@ import torch
 
 from forecasters import scaling, season
 from forecasters.fields import Block, Field, Fields, Places, fill_up
+from forecasters.host import is_host
+from forecasters.programs import Courier
 from forecasters.rows import TILE, Rows
 from forecasters.steps import scored_steps
 from forecasters.timetable import BIN, FAST, RATES, Arrival, Place, Stretch, Timetable, modulo
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
+Send = Callable[[Callable[[Any], npt.NDArray[Any]]], Tensor]
+"""Such as `Courier.send`."""
 
 NUM_LAGS = 4
 PROFILE_LEADS = 13
@@ -91,7 +96,7 @@ class Wave:
     nearest_MR: Tensor
     nearest_before_MR: Tensor
     states: dict[int, Tensor] = field(default_factory=dict)
-    ends: tuple[Tensor, Tensor] | None = None
+    ends: tuple[Tensor | None, Tensor] | None = None
 
 
 @dataclass(slots=True)
@@ -119,6 +124,57 @@ class _Outlook:
     far_at: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Cells of series and where they lie in time; an `Arrival` has the same. empty: as in `Stretch`."""
+
+    rows: Rows
+    place: Place
+    empty: Ints | None = None
+
+
+def _find_numbers(a: Arrival) -> npt.NDArray[np.float32]:
+    """`[2 + len(RATES), R]`: values less origin, steps of the season, and what the reading weighs."""
+    block, num = np.zeros((2 + len(RATES), a.rows.padded), np.float32), a.rows.num
+    np.subtract(a.values, a.origin, out=block[0, :num], casting="same_kind")
+    block[1, :num], block[1, num:], block[2:, :num] = a.place.season_steps, season.BINS, a.rates
+    return block
+
+
+def _find_bins(a: Arrival) -> Ints:
+    """`[2, R]`: of the two last seasons, and of the profile."""
+    bins = np.zeros((2, a.rows.padded), np.int64)
+    bins[0, : a.rows.num] = a.place.at
+    np.add(a.place.at_profile, 2 * season.BINS, out=bins[1, : a.rows.num])
+    return bins
+
+
+def _find_forgotten(a: Arrival) -> Ints:
+    """`[2, R]`: slots, and what each forgets; the scratch row where it is nothing."""
+    gone = np.zeros((2, a.rows.padded), np.int64)
+    rows, bins = a.forgotten
+    gone[0] = a.rows.scratch
+    gone[0, rows], gone[1, rows] = a.rows.slots[rows], bins
+    return gone
+
+
+def _find_calendar(c: _Cells) -> npt.NDArray[np.float32]:
+    """`[5, R]`, see `season.Calendar.of`."""
+    at, num = c.place, c.rows.num
+    columns = np.zeros((5, c.rows.padded), np.float32)
+    for column, found in zip(columns, (at.phase, at.width, at.bins, at.at_profile, at.at), strict=True):
+        column[:num] = found
+    columns[1, num:], columns[2, num:] = 1.0, season.BINS
+    return columns
+
+
+def _find_empty(c: _Cells) -> npt.NDArray[np.float32]:
+    assert c.empty is not None
+    empty = np.zeros(c.rows.padded, np.float32)
+    empty[: c.rows.num] = c.empty
+    return empty
+
+
 class Memory:
     """The columns above for all slots, and how one wave changes them."""
 
@@ -127,6 +183,7 @@ class Memory:
         self.horizon = horizon
         self.ring_length = ring_length
         self.device = device
+        self.courier = Courier(device)
         self.needs_ago = needs_ago
         core = {
             "lags": Field((NUM_LAGS,)),
@@ -146,8 +203,8 @@ class Memory:
         self.core = Fields(core, device)
         self.rings = Fields(rings, device)
         self._steps = np.array(scored_steps(horizon))
-        self._ago = self._steps.tolist()
-        self._ages = torch.from_numpy(self._steps).to(device)[:, None]
+        self._ago = tuple(self._steps.tolist())
+        self._ages: dict[tuple[int, ...], Tensor] = {}
         self._path = torch.arange(1, horizon + 1, device=device, dtype=torch.float32)[:, None]
         self._nearest = torch.tensor(NEAREST, device=device)
         self._nothing = torch.zeros((), device=device)
@@ -173,47 +230,51 @@ class Memory:
         now = torch.zeros(1, dtype=torch.int64)
         return torch.cat([now, place, count + now, count + place[::2]]).to(self.device)
 
-    def observe(
-        self, rows: Rows, time_ms: Ints, values: npt.NDArray[np.float64], seen: npt.NDArray[np.bool_]
-    ) -> Wave:
-        """Take one reading per row in: first what it says about the past, then the new state.
+    def form(self, a: Arrival) -> Hashable | None:
+        """What decides which operations `observe` takes elsewhere than on a CPU; None: they are a matter of
+        this wave alone."""
+        forgets = self._count_forgotten(a)
+        if forgets > 1:
+            return None
+        at = a.place
+        knows = 0 if at.knows_season is None else 2 - bool(at.knows_season.all())
+        return (
+            a.all_seen, self._is_all_valid(a), a.restarted is None, a.least_good < scaling.UNJUDGED, forgets,
+            knows, bool(knows) and self._has_short_season(at),
+        )  # fmt: skip
 
-        values: finite where `seen`. Everything that the device needs goes there here, once a wave.
-        """
-        a = self.timetable.arrive(rows, time_ms, values, seen)
-        at, num = a.place, rows.num
+    def observe(self, a: Arrival) -> Wave:
+        """Take one reading per row in: first what it says about the past, then the new state."""
+        rows, send = a.rows, self.courier.send
         place = self._find_place(a)
-        block = np.zeros((2 + len(RATES), rows.padded), np.float32)
-        np.subtract(values, a.origin, out=block[0, :num], casting="same_kind")
-        block[1, :num], block[1, num:], block[2:, :num] = at.season_steps, season.BINS, a.rates
-        numbers = torch.from_numpy(block).to(self.device, non_blocking=True)
+        numbers = send(_find_numbers)
         (y, season_steps, spread_weight), rates = numbers[:3].unbind(0), numbers[2:]
-        seen_R = None if a.all_seen else self._send(rows, np.bool_, (seen, False))[0]
+        seen_R = None if a.all_seen else send(lambda a: a.rows.fill(a.seen, False))
 
         b = self.core.take(rows)
         lags, averages = b["lags"], b["averages"]
-        if seen_R is None:
-            whole = np.zeros(rows.padded)
-            np.add(a.origin, block[0, :num], out=whole[:num])
-            base = torch.from_numpy(whole).to(self.device, non_blocking=True)
-        else:
+        if seen_R is not None:
             y = torch.where(seen_R, y, lags[0])
-            base = self._send(rows, np.float64, (a.origin, 0))[0] + y
+        base = send(lambda a: a.rows.fill(a.origin, 0.0)) + y
         dep, past_scale, valid, all_valid = self._arrived(a, place, y)
         if a.restarted is not None:
-            (restarted,) = self._send(rows, np.bool_, (a.restarted, False))
+            restarted = send(lambda a: a.rows.fill(a.restarted, False))
             lags.copy_(torch.where(restarted, y, lags))
         departure, unjudged = y - averages[1], None
         if a.least_good < scaling.UNJUDGED:
-            (unjudged,) = self._send(rows, np.bool_, (a.good < scaling.UNJUDGED, True))
+            unjudged = send(lambda a: a.rows.fill(a.good < scaling.UNJUDGED, True))
         scaling.update(b, departure, y - lags[0], spread_weight, unjudged)
         # the first value is the origin: it is 0, as are the averages that it meets
         averages.addcmul_(rates[FAST:BIN], y - averages)
-        self._forget(rows.slots, a.forgotten)
-        season.observe(self.core, self._find_bins(rows, at), rates[BIN:], y, all_seen=a.all_seen)
+        if is_host(self.device) or self._count_forgotten(a) > 1:
+            self._forget(rows.slots, a.forgotten)
+        elif a.forgotten[0].size:
+            season.forget(self.core, *send(_find_forgotten).unbind(0))
+        season.observe(self.core, self._find_bins(a), rates[BIN:], y, all_seen=a.all_seen)
         level = base.to(torch.float32)
         scale, naive_error = scaling.scales(b, level)
-        x16, ago_HR, offset = self._features(rows, at, b.whole[NEAR], y, seen_R, scale, season_steps)
+        cells = _Cells(rows, a.place)
+        x16, ago_HR, offset = self._features(cells, send, b.whole[NEAR], y, seen_R, scale, season_steps)
         lags.copy_(torch.cat([y[None], lags[:-1]]))
         self._widen(b, y, seen_R)
         # stored as float16, so computed from float16: a resumed run sees what the first run saw
@@ -237,25 +298,27 @@ class Memory:
         holds. All else that is known of a series stays as it is."""
         a = self.timetable.hold(slots, counts)
         rows, steps = (Rows(s, 0, self.core.capacity, self.device) for s in (slots, a.slots))
-        nth, count = self._send(steps, np.int64, (a.nth, 1))[0], self._send(rows, np.int64, (counts, 0))[0]
-        season_steps = self._send(steps, np.float32, (a.place.season_steps, season.BINS))[0]
-        (origin,) = self._send(steps, np.float64, (a.origin, 0))
+        cells = _Cells(steps, a.place, a.empty)
+
+        def send(make: Callable[[Any], npt.NDArray[Any]]) -> Tensor:
+            return self._send(make(cells))
+
+        nth, count = self._send(steps.fill(a.nth, 1)), self._send(rows.fill(counts, 0))
+        season_steps = self._send(steps.fill(a.place.season_steps.astype(np.float32), season.BINS))
         b = self.core.take(steps)
         y = b["lags"][0]
-        scale, _ = scaling.scales(b, (origin + y).to(torch.float32))
+        scale, _ = scaling.scales(b, (self._send(steps.fill(a.origin, 0.0)) + y).to(torch.float32))
         near = torch.cat([_shifted(b["lags"], nth - 1), b["averages"]])
         x16, _, _ = self._features(
-            steps, a.place, near, y, torch.zeros_like(y, dtype=torch.bool), scale, season_steps, a.empty
+            cells, send, near, y, torch.zeros_like(y, dtype=torch.bool), scale, season_steps
         )
         core = self.core.take(rows)
         core["lags"].copy_(_shifted(core["lags"], count))
         self.core.put(rows, core)
         self._forget(slots, a.forgotten)
         kept = np.flatnonzero(a.left < self.ring_length)  # later steps take the places of earlier ones
-        place_P, kept_P = (
-            torch.from_numpy(column).to(self.device)
-            for column in (modulo(a.step[kept], self.ring_length) * self.rings.stride + a.slots[kept], kept)
-        )
+        place = modulo(a.step[kept], self.ring_length) * self.rings.stride + a.slots[kept]
+        place_P, kept_P = self._send(place), self._send(kept)
         self.rings.put_rows("features", place_P, x16.index_select(1, kept_P).t().contiguous())
         self.rings.put_rows("level", place_P, torch.stack([y, scale], 1)[kept_P])
         x = torch.nn.functional.pad(x16.to(torch.float32), (0, TILE))
@@ -264,47 +327,62 @@ class Memory:
     def _forget(self, slots: Ints, forgotten: tuple[Ints, Ints]) -> None:
         rows, bins = forgotten
         if rows.size:
-            gone = (slots[rows], bins)
-            season.forget(self.core, *(torch.from_numpy(column).to(self.device) for column in gone))
+            season.forget(self.core, self._send(slots[rows]), self._send(bins))
+
+    @staticmethod
+    def _count_forgotten(a: Arrival) -> int:
+        """Bins that a row forgets at most; 2: several."""
+        rows = a.forgotten[0]
+        return min(rows.size, 1 + bool((rows[1:] == rows[:-1]).any()))
 
     def _find_place(self, a: Arrival) -> Places:
         """Of this reading in the rings."""
         if a.common is not None and a.rows.span is not None:
             return Places(pieces=([a.common % self.ring_length], a.rows.span))
-        return self.rings.places(a.rows, modulo(a.step, self.ring_length)[None])
+        length = self.ring_length
+        return self.rings.find(
+            a.rows, self.courier.send(lambda a: a.rows.fill(modulo(a.step, length), 0))[None]
+        )
 
-    def _find_bins(self, rows: Rows, at: Place) -> Places:
+    def _find_bins(self, a: Arrival) -> Places:
         """That this reading is in, of the season and of its profile."""
+        at, rows = a.place, a.rows
         if at.common_ms is not None and rows.span is not None:
             return Places(pieces=([int(at.at[0]), 2 * season.BINS + int(at.at_profile[0])], rows.span))
-        return self.core.places(rows, np.stack([at.at, 2 * season.BINS + at.at_profile]))
+        return self.core.find(rows, self.courier.send(_find_bins))
+
+    def earlier(self, place: Places, ago: Sequence[int]) -> Places:
+        """Of the readings so many steps before one, in the rings."""
+        if place.pieces:
+            (at,), span = place.pieces
+            return Places(pieces=([(at - steps) % self.ring_length for steps in ago], span))
+        assert place.index is not None
+        ages = self._ages.get(key := tuple(ago))
+        if ages is None:
+            ages = self._ages[key] = torch.tensor(key, device=self.device)[:, None]
+        index = torch.sub(place.index, ages, alpha=self.rings.stride)
+        return Places(index.add_(index < 0, alpha=self.rings.stride * self.ring_length))
+
+    def _is_all_valid(self, a: Arrival) -> bool:
+        return a.all_seen and a.unbroken >= self.horizon
 
     def _arrived(self, a: Arrival, place: Places, y: Tensor) -> tuple[Tensor, Tensor, Tensor, bool]:
         """(departures, scales at issue, targets or not) of the scored steps; all targets?"""
-        if place.pieces:
-            (at,), span = place.pieces
-            past = Places(pieces=([(at - ago) % self.ring_length for ago in self._ago], span))
-        else:
-            assert place.index is not None
-            index = torch.sub(place.index, self._ages, alpha=self.rings.stride)
-            past = Places(index.add_(index < 0, alpha=self.rings.stride * self.ring_length))
-        last, scale = self.rings.take_ring("level", past).unbind(-1)
+        last, scale = self.rings.take_ring("level", self.earlier(place, self._ago)).unbind(-1)
         dep = (y - last).div_(scale)
-        all_valid = a.all_seen and a.unbroken >= self.horizon
-        if all_valid:
+        if self._is_all_valid(a):
             return dep, scale, self._true.expand(dep.shape), True
-        judged = (a.since >= self._steps[:, None]) & a.seen
-        valid = self._send(a.rows, np.bool_, *((row, False) for row in judged))
+        valid = self.courier.send(self._find_judged)
         return torch.where(valid, dep, 0.0), scale, valid, False
 
-    def _send(self, rows: Rows, dtype: Any, *columns: tuple[npt.NDArray[Any], float]) -> Tensor:
-        """Host columns as one type `[C, R]` to the device in one go; each with what fills it up to R."""
-        block = np.zeros((len(columns), rows.padded), dtype)
-        for row, (column, filling) in zip(block, columns, strict=True):
-            row[: rows.num] = column
-            if filling:
-                row[rows.num :] = filling
-        return torch.from_numpy(block).to(self.device, non_blocking=True)
+    def _find_judged(self, a: Arrival) -> npt.NDArray[np.bool_]:
+        """`[Q, R]`, whether this reading is a target of the forecasts made so many steps ago."""
+        judged = np.zeros((self._steps.size, a.rows.padded), np.bool_)
+        np.logical_and(a.since >= self._steps[:, None], a.seen, out=judged[:, : a.rows.num])
+        return judged
+
+    def _send(self, column: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(column).to(self.device, non_blocking=True)
 
     @staticmethod
     def _widen(b: Block, y: Tensor, seen: Tensor | None) -> None:
@@ -314,17 +392,17 @@ class Memory:
         torch.maximum(high, y if seen is None else torch.where(seen, y, float("-inf")), out=high)
 
     def _features(
-        self, rows: Rows, at: Place, near: Tensor, y: Tensor, seen: Tensor | None, scale: Tensor,
-        season_steps: Tensor, empty: Ints | None = None,
+        self, cells: _Cells, send: Send, near: Tensor, y: Tensor, seen: Tensor | None, scale: Tensor,
+        season_steps: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """(features `[F, R]` float16, filled up, ago_HR, season offset). near: lags before this reading, and
-        averages; empty: as in `Stretch`."""
+        averages; send: what is made of such cells."""
         x = y.new_zeros(FILLED_UP, y.shape[0])
         x[BIAS].fill_(1.0)
         if seen is not None:
             x[MASKED] = ~seen
         nearby = torch.sub(y, near, out=x[NEAR_FEATURES]).div_(scale)
-        knows = at.knows_season
+        knows = cells.place.knows_season
         if knows is None:
             nearby.clamp_(-CLIP, CLIP)
             return (
@@ -332,14 +410,14 @@ class Memory:
                 self._nothing.expand(self.horizon, *y.shape),
                 self._nothing.expand(y.shape),
             )
-        table, far_at = self._look_ahead(rows, at, y, season_steps, empty)
+        table, far_at = self._look_ahead(cells, send, y, season_steps)
         ahead = table - table[:, :1]
         torch.sub(y, table[:, 0], out=ahead[:, 0])
         ahead.div_(scale)
         if knows.all():
             x[HAS_SEASON] = 1.0
         else:
-            (known,) = self._send(rows, np.bool_, (knows, False))
+            known = send(lambda c: c.rows.fill(c.place.knows_season, False))
             x[HAS_SEASON] = known
             ahead = torch.where(known, ahead, 0.0)
         ago_HR, offset = ahead[1, ahead.shape[1] - self.horizon :], ahead[1, 0]
@@ -348,28 +426,31 @@ class Memory:
         return x.to(torch.float16), ago_HR, offset
 
     def _look_ahead(
-        self, rows: Rows, at: Place, y: Tensor, season_steps: Tensor, empty: Ints | None
+        self, cells: _Cells, send: Send, y: Tensor, season_steps: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(profile and season ago `[2, N, R]`, where the features stand); lead 0 first, the path last."""
-        if at.common_ms is not None and empty is None:
+        at, rows = cells.place, cells.rows
+        if at.common_ms is not None and cells.empty is None:
             assert rows.span is not None
             seen, far_at = self._find_outlook(rows.span.start, at.common_ms)
             bins = Places(pieces=(seen.bins.flatten().tolist(), rows.span))
             return season.look_ahead(self.core, bins, seen, y), far_at
-        columns = self._send(
-            rows, np.float32, (at.phase, 0), (at.width, 1), (at.bins, season.BINS), (at.at_profile, 0),
-            (at.at, 0),
-        )  # fmt: skip
-        nothing_of = None if empty is None else self._send(rows, np.float32, (empty, 0))[0]
+        columns = send(_find_calendar)
+        nothing_of = None if cells.empty is None else send(_find_empty)
         wanted, far_at = self._find_leads(at, season_steps)
         seen = season.glance(season.Calendar.of(columns, nothing_of), wanted)
         index = seen.bins.mul(self.core.stride).add_(rows.index).view(-1, rows.padded)
         return season.look_ahead(self.core, Places(index), seen, y), far_at
 
+    def _has_short_season(self, at: Place) -> bool:
+        """Whether some row knows a season that is no longer than the horizon."""
+        return at.knows_season is not None and bool(
+            ((at.season_steps <= self.horizon) & at.knows_season).any()
+        )
+
     def _find_leads(self, at: Place, season_steps: Tensor) -> tuple[Tensor, Tensor]:
         """(leads `[N, C]` or `[N, 1]`, where the features stand); season_steps `[C]`, where it lies."""
-        short = at.season_steps <= self.horizon
-        if at.knows_season is None or not (short & at.knows_season).any():
+        if not self._has_short_season(at):
             return self._leads.to(season_steps.device), self._far_at
         wanted = [torch.zeros_like(season_steps)[None], leads(self.horizon, season_steps)]
         if self.needs_ago:  # beyond a season: the same season again

@@ -172,7 +172,7 @@ class Adam:
         self.first = torch.zeros_like(self.weights)
         self.second = torch.zeros_like(self.weights)
         self.norm = new(0.0)
-        self._tried = 0
+        self._tried = new(0.0)
         self._tally = new([0.0, 0.0])
         self.applied, self.clipped = self._tally.unbind(0)
         # on the device, once: each number of Python's in an expression costs as much as the operation
@@ -188,10 +188,10 @@ class Adam:
         norm = torch.linalg.vector_norm(gradient)
         sound = torch.addcmul(norm, torch.add(norm, loss), self._zero)  # NaN unless both are finite
         passed = torch.gt(sound, self._bars)  # applied, clipped
-        self._tried += 1
+        self._tried.add_(self._one)
         self._tally.add_(passed)
         keep = passed[0]
-        self.norm = torch.where(keep, norm, self.norm)
+        torch.where(keep, norm, self.norm, out=self.norm)
         factor = torch.div(self._clip, norm.clamp(min=self.clip))
         gradient = torch.where(keep, gradient * factor, self._zero)
         # without keep every factor below is one or zero: nothing moves
@@ -216,4 +216,4 @@ class Adam:
                 )
             if name != "skipped":
                 getattr(self, name).copy_(state[name])
-        self._tried = int(state["applied"]) + int(state["skipped"])
+        self._tried.copy_(state["applied"] + state["skipped"])

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 
 from forecasters.fields import Field, Fields, Places
-from forecasters.rows import Rows
-from forecasters.timetable import modulo
+from forecasters.host import is_host
+from forecasters.programs import Courier
+from forecasters.timetable import Arrival, modulo
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -32,27 +33,36 @@ class Pending:
     _at_QP: Ints | None = None
     """Places by step, in the period after which they repeat; None where that is a long one."""
 
-    def __init__(self, tracked: int, bounded: int, scored: tuple[int, ...], device: torch.device) -> None:
+    def __init__(self, tracked: int, bounded: int, scored: tuple[int, ...], courier: Courier) -> None:
         """tracked: forecasts kept; bounded: how many of them (the first) have an interval."""
-        self.device = device
+        self.device = device = courier.device
+        self._courier = courier
         self._num_scored = len(scored)
         self._steps = scored
         self.starts = np.cumsum(scored) - scored
         self._rings = list(zip(self.starts.tolist(), scored, strict=True))
         total, self._kept = sum(scored), tracked + bounded
+        self._steps_Q1 = torch.tensor(scored, device=device)[:, None]
+        self._starts_Q1 = torch.from_numpy(self.starts).to(device)[:, None]
+        self._each_C11 = torch.arange(self._kept, device=device)[:, None, None]
         period = math.lcm(*scored)  # after so many steps all rings are where they were
         self._at_QP = self._find(np.arange(period)) if period <= LONGEST_PERIOD else None
         self.tracked = tracked
         # means of what is tracked, then half-widths; a ring of T · C places
         self.fields = Fields({"said": Field((total * self._kept,), torch.float16, ring=True)}, device)
 
-    def places(self, rows: Rows, step: Ints, common: int | None = None) -> Places:
-        """Where the forecasts due at `step` lie in the rings, and those made now will; common: as
-        `Arrival.common`."""
+    def places(self, a: Arrival) -> Places:
+        """Where the forecasts due at this step lie in the rings, and those made now will."""
+        rows, common = a.rows, a.common
         if common is not None and rows.span is not None:
             first = [(start + common % h) * self._kept for start, h in self._rings]
             return Places(pieces=([at + c for c in range(self._kept) for at in first], rows.span))
-        return self.fields.places(rows, self._spread(self._find(step), self._kept))
+        if is_host(self.device):
+            return self.fields.places(rows, self._spread(self._find(a.step), self._kept))
+        # many times as many numbers as steps: made where they are needed
+        step = self._courier.send(lambda a: a.rows.fill(a.step, 0))
+        first_QR = torch.remainder(step, self._steps_Q1).add_(self._starts_Q1).mul_(self._kept)
+        return self.fields.find(rows, (first_QR + self._each_C11).flatten(0, 1))
 
     def _spread(self, at_QN: Ints, numbers: int) -> Ints:
         """Places in the ring of the first so many numbers of these forecasts, `[C · Q, N]`."""

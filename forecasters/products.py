@@ -13,12 +13,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from forecasters.host import is_host
+
 Tensor = torch.Tensor
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Σ_f a·b `[…]` of a and b `[…, F]`, which are broadcast; the last dimension lies side by side."""
-    if a.device.type == "cpu":
+    if is_host(a.device):
         with np.errstate(all="ignore"):  # as torch has it
             return torch.from_numpy(np.einsum("...f,...f->...", a.numpy(), b.numpy()))
     return (a * b).sum(-1)
@@ -26,7 +28,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """`[R, I, J]` of a `[R, I, K]` and b `[R, K, J]`."""
-    if a.device.type == "cpu":
+    if is_host(a.device):
         with np.errstate(all="ignore"):
             return torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
     return torch.bmm(a, b)

@@ -105,8 +105,8 @@ class Recurrent(Forecaster):
         self.fields.put(wave.rows, b)
         wave.states[id(self)] = state
         ends, at = self.chunks.ends(wave)
-        if ends.numel():
-            kept = state.index_select(1, ends).t().to(torch.float16)
+        if at.numel():
+            kept = (state if ends is None else state.index_select(1, ends)).t().to(torch.float16)
             self.fields["states"].view(-1, state.shape[0]).index_copy_(0, at, kept)
 
     def hold(self, held: Held) -> None:
@@ -189,11 +189,17 @@ class Recurrent(Forecaster):
         if batch.kept_at.numel():
             self.pool_state[batch.kept_at] = fresh[batch.kept_from]
         x = batch.x_KFB[:, NET_FEATURES]
-        self.loss = self.network.accumulate(x, states, batch.target_KHB, batch.weight_KHB, HUBER_DELTA)
-        rate = options.early_rate if self.updates < EARLY_UPDATES else options.rate
-        self.updates += 1
-        self.adam.apply(self.network.gradient, self.loss, rate)
+        loss = self.network.accumulate(x, states, batch.target_KHB, batch.weight_KHB, HUBER_DELTA)
+        self.loss.copy_(loss)
+        self.adam.apply(self.network.gradient, loss, options.early_rate if self.is_early else options.rate)
         self.network.refresh()
+
+    def count_step(self) -> None:
+        self.updates += 1
+
+    @property
+    def is_early(self) -> bool:
+        return self.updates < EARLY_UPDATES
 
     def rebuild(self, rows: Tensor, steps: Tensor) -> None:
         """Set the state of `rows` by running over what the ring still holds, from a zero state."""
@@ -222,6 +228,6 @@ class Recurrent(Forecaster):
             own.copy_(state[name])
         self.network.refresh()
         self.updates = int(state["updates"])
-        self.loss = state["loss"].to(self.loss.device).clone()
+        self.loss.copy_(state["loss"])
         prefix = "adam."
         self.adam.load({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

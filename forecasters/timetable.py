@@ -108,9 +108,9 @@ class Arrival:
 
     since: steps since the series (re)started; common: the step, where all are at the same one and lie side by
     side, see `Rows.span`; unbroken: for how many steps forecasts were made of all of these series, without a
-    gap or a restart; good: readings with a value before this one, least_good: the fewest; origin: the first
-    value; forgotten: (rows, bins of the ring) that were jumped over. rates `[5, N]`: what the
-    reading weighs, in the order of `RATES`; 0 where nothing was seen.
+    gap or a restart; values: finite where `seen`; good: readings with a value before this one, least_good:
+    the fewest; origin: the first value; forgotten: (rows, bins of the ring) that were jumped over. rates
+    `[5, N]`: what the reading weighs, in the order of `RATES`; 0 where nothing was seen.
     """
 
     rows: Rows
@@ -119,6 +119,7 @@ class Arrival:
     unbroken: int
     restarted: Bools | None  # None where no row did
     common: int | None
+    values: Floats
     seen: Bools
     all_seen: bool
     good: Ints
@@ -292,8 +293,8 @@ class Timetable:
         common = int(step[0]) if rows.span is not None and (step == step[0]).all() else None
         return Arrival(
             rows=rows, step=step, since=since, restarted=restarted, common=common, unbroken=unbroken,
-            seen=seen, all_seen=all_seen, good=good, least_good=least_good, origin=d["origin"][here],
-            place=place, forgotten=forgotten, rates=rates,
+            values=values, seen=seen, all_seen=all_seen, good=good, least_good=least_good,
+            origin=d["origin"][here], place=place, forgotten=forgotten, rates=rates,
         )  # fmt: skip
 
     def _enter(self, rows: Rows, time_ms: Ints) -> tuple[Place, tuple[Ints, Ints]]:

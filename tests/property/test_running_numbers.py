@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ from forecasters.linear import FORGETTING, RIDGE, Linear
 from forecasters.memory import CLIP, LINEAR_FEATURES, Wave
 from forecasters.pace import MAX_TICK
 from forecasters.pending import Pending
+from forecasters.programs import Courier
 from forecasters.recurrent import Recurrent
 from forecasters.rows import Rows
 from forecasters.steps import interpolation, scored_steps
@@ -458,16 +461,17 @@ def test_the_first_step_of_a_fresh_series_is_naive() -> None:
 
 def test_pending_returns_each_forecast_at_its_target() -> None:
     scored = scored_steps(13)
-    pending = Pending(2, 1, scored, CPU)
+    pending = Pending(2, 1, scored, Courier(CPU))
     pending.fields.grow(1)
     said: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     generator = torch.Generator().manual_seed(0)
     for t in range(60):
         now = np.array([t])
+        arrival: Any = SimpleNamespace(rows=ROW, step=now, common=None)
         if t % 11 == 5:  # a missing step: nothing is due, and nothing is said
             pending.pass_over(ROW.slots, now)
             continue
-        mean, half, made = pending.due(pending.places(ROW, now), all_made=False)
+        mean, half, made = pending.due(pending.places(arrival), all_made=False)
         assert made is not None
         for q, h in enumerate(scored):
             if t >= h:
@@ -479,7 +483,7 @@ def test_pending_returns_each_forecast_at_its_target() -> None:
             torch.randn(2, len(scored), ROW.padded, generator=generator),
             torch.rand(1, len(scored), ROW.padded, generator=generator),
         )
-        pending.put(pending.places(ROW, now), said[t])
+        pending.put(pending.places(arrival), said[t])
 
 
 @settings(deadline=None, max_examples=5)

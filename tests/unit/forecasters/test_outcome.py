@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import torch
 
-from forecasters.outcome import Outcome, _fetch
+from forecasters.outcome import Made, Outcome
 
 
-def make_parts() -> tuple[SimpleNamespace, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A wave of 5 rows and 3 of padding, two forecasters, three steps."""
+def make() -> Made:
+    """Of a wave of 5 rows and 3 of padding, two forecasters, three steps, a horizon of four."""
     draw = torch.Generator().manual_seed(0)
-    error, half = torch.randn(2, 2, 3, 8, generator=draw)
-    valid = torch.rand(3, 8, generator=draw) < 0.5
-    wave = SimpleNamespace(
-        rows=SimpleNamespace(num=5), scale_QR=torch.rand(3, 8, generator=draw),
-        departure=torch.randn(8, generator=draw), valid_QR=valid | (torch.arange(8) % 2 > 0),
-        dep_QR=torch.randn(3, 8, generator=draw) * (torch.arange(8) != 3),
+    scored = torch.rand(3, 8, generator=draw) < 0.5
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, 8, generator=draw)
+
+    return Made(
+        error_EQR=some(2, 3), due_half_EQR=some(2, 3), missed_EQR=some(2, 3) > 0, scored_QR=scored,
+        due_scale_QR=some(3), known_R=scored[0] | (torch.arange(8) % 2 > 0),
+        move_R=some() * (torch.arange(8) != 3), level_R=some(), base_R=some().double() + 1e9, scale_R=some(),
+        naive_error_R=some(), departure_EHR=some(2, 4), half_EHR=some(2, 4), replaced_E=torch.tensor([0, 7]),
     )  # fmt: skip
-    return wave, error, half, valid
 
 
 def test_padding_is_left_behind_and_moves_are_told_from_rests() -> None:
-    wave, error, half, valid = make_parts()
-    outcome = Outcome.of(wave, error, half, valid)
+    made = make()
+    outcome = Outcome.of(made, 5)
     assert outcome.error_EQN.shape == (2, 3, 5)
-    np.testing.assert_array_equal(outcome.half_EQN, half[..., :5].numpy())
-    np.testing.assert_array_equal(outcome.known_N, wave.valid_QR[0, :5].numpy())
+    np.testing.assert_array_equal(outcome.half_EQN, made.due_half_EQR[..., :5].numpy())
+    np.testing.assert_array_equal(outcome.known_N, made.known_R[:5].numpy())
     assert outcome.known_N[3]
     assert not outcome.moved_N[3], "its value is the one before"
     others = np.delete(outcome.known_N, 3)
     np.testing.assert_array_equal(np.delete(outcome.moved_N, 3), others)
 
 
-def test_parts_come_whole_through_one_copy() -> None:
-    _, error, half, valid = make_parts()
-    parts = [error, half, valid, error[0, 0]]
-    for part, fetched in zip(parts, _fetch(parts), strict=True):
-        assert fetched.dtype == part.dtype
-        assert torch.equal(fetched, part)
+def test_all_comes_whole_through_one_piece() -> None:
+    made = make()
+    fetched = Made.unpack(made.pack(), made.shapes)
+    for part, same in zip(made, fetched, strict=True):
+        assert same.dtype == part.dtype
+        assert torch.equal(same, part)
