@@ -276,9 +276,13 @@ class GRU(Cell):
         super().initialise(generator)
         self.w["bh"].zero_()
 
+    def make_room(self) -> None:
+        super().make_room()
+        self.bh = self.w["bh"].new_empty(self.hidden, 1)
+
     def prepare(self) -> None:
         super().prepare()
-        self.bh = self.w["bh"][:, None] * TWO
+        torch.mul(self.w["bh"][:, None], TWO, out=self.bh)
 
     def _advance(self, x_FR: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         d = self.hidden

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from forecasters import Bank, build
-from forecasters.chunks import Batch, Chunks
+from forecasters.chunks import Batch, Chunks, Plan
 from forecasters.memory import CLIP, MASKED, NUM_FEATURES
 
 Ints = npt.NDArray[np.int64]
@@ -72,19 +72,24 @@ def test_ready_at_says_whether_there_is_a_later_chunk(horizon: int, chunk: int) 
 def test_a_batch_is_what_the_rings_hold(
     horizon: int, chunk: int, replay: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch, seen = Chunks.batch, []
+    make_plan, batch = Chunks.plan, Chunks.batch
+    asked: list[tuple[Ints, Ints, Ints]] = []
+    seen = []
 
-    def checked(
+    def planned(
         self: Chunks, slots: Ints, steps: Ints, restart: Ints, live: int, generator: torch.Generator
-    ) -> Batch | None:
+    ) -> Plan | None:
+        asked.append((slots, steps, restart))
+        return make_plan(self, slots, steps, restart, live, generator)
+
+    def checked(self: Chunks, plan: Plan) -> Batch:
         pool = self.pool_x.clone(), self.pool_target.clone()
-        given = batch(self, slots, steps, restart, live, generator)
-        if given is not None:
-            expected = expect(self, slots, steps, restart)
-            assert_alike(self, given, expected, pool)
-            seen.append(given.begun_at.numel())
+        given = batch(self, plan)
+        assert_alike(self, given, expect(self, *asked[-1]), pool)
+        seen.append(given.begun_at.numel())
         return given
 
+    monkeypatch.setattr(Chunks, "plan", planned)
     monkeypatch.setattr(Chunks, "batch", checked)
     for _ in feed(make(horizon, chunk, replay), WAVES):
         pass
