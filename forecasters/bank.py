@@ -407,22 +407,28 @@ class Bank:
         assert flat is not None
         fetched = torch.empty(flat.shape, pin_memory=flat.is_cuda)
         fetched.copy_(flat, non_blocking=True)
+        done = None
         if flat.is_cuda:
             (done := torch.cuda.Event()).record()
+        self._share_out(waves, time.perf_counter() - started, told)
+        for backlog in (self._to_compare, self._to_judge):  # meanwhile
+            backlog.work_off()
+        started, told = time.perf_counter(), dict(self._seconds)
+        if done is not None:
             done.synchronize()
-        self._share_out(waves, started, told)
+        self._share_out(waves, time.perf_counter() - started, told)
         assert self._made_like is not None
         return Made.unpack(fetched, self._made_like)
 
-    def _share_out(self, programs: Programs, started: float, told: Mapping[str, float]) -> None:
-        """The time of what was launched as one, by what each part took of it when launched by itself."""
-        spent = time.perf_counter() - started
+    def _share_out(self, programs: Programs, spent_s: float, told: Mapping[str, float]) -> None:
+        """The time of what was launched as one, by what each part took of it when launched by itself. told:
+        seconds by part before it."""
         if self._seconds == told:
             for name, share in self._shares.get(programs, {}).items():
-                self._seconds[name] += share * spent
+                self._seconds[name] += share * spent_s
         elif not programs.has_recorded:
             grown = {name: seconds - told[name] for name, seconds in self._seconds.items()}
-            self._shares[programs] = {name: each / spent for name, each in grown.items() if each}
+            self._shares[programs] = {name: each / spent_s for name, each in grown.items() if each}
 
     def _pack(self, arrival: Arrival) -> Tensor:
         made = self._make(arrival)
@@ -596,21 +602,7 @@ class Bank:
 
     def _tick(self, *, is_round_end: bool = False) -> None:
         """The one moment at which shared weights and shard-wide sums change."""
-        if self.blend:
-            started = time.perf_counter()
-            self.blend.learn_stack()
-            self._seconds[BLEND] += time.perf_counter() - started
-        if self.nets:
-            steps = self.timetable["step"]
-            due = self.chunks.due(steps, self.slots.order, self.pace.live)
-            if self.thinning is not None:
-                waited = self.chunks.newest(due, steps[due]) - self.chunks.trained[due]
-                due = self.thinning.choose(due, waited)
-            if due.size:
-                since = np.maximum(self.timetable["restart"][due], self.chunks.since[due])
-                plan = self.chunks.plan(due, steps[due], since, self.pace.live, self.generator)
-                if plan:
-                    self._learn(plan)
+        self._learn(self._plan() if self.nets else None)
         if self._comparison:
             self._to_compare.put(COMPARISON, self._comparison.close)
         if self._anomaly:
@@ -624,23 +616,46 @@ class Bank:
         for model in self.models.values():
             model.tick(self.pace.live)
 
-    def _learn(self, plan: Plan) -> None:
-        """One step of each network."""
-        self.work.learn(plan, self.chunks.chunk)
+    def _plan(self) -> Plan | None:
+        """What the networks train on now, where there is something."""
+        steps = self.timetable["step"]
+        due = self.chunks.due(steps, self.slots.order, self.pace.live)
+        if self.thinning is not None:
+            waited = self.chunks.newest(due, steps[due]) - self.chunks.trained[due]
+            due = self.thinning.choose(due, waited)
+        if not due.size:
+            return None
+        since = np.maximum(self.timetable["restart"][due], self.chunks.since[due])
+        plan = self.chunks.plan(due, steps[due], since, self.pace.live, self.generator)
+        if plan is not None:
+            self.work.learn(plan, self.chunks.chunk)
+        return plan
+
+    def _learn(self, plan: Plan | None) -> None:
+        """One step of the stack, and of each network where there is a plan for them."""
         self.memory.courier.subject = plan
         nets = [model for name in self.nets if isinstance(model := self.models[name], Recurrent)]
         if self._steps is None:
             self._train(plan)
         else:
             started, told = time.perf_counter(), dict(self._seconds)
-            form = (plan.padded, *(net.is_early for net in nets)) if plan.is_repeatable else None
+            form: Hashable | None = ()
+            if plan is not None:
+                form = (plan.padded, *(net.is_early for net in nets)) if plan.is_repeatable else None
             self._steps.run(form, plan)
-            self._share_out(self._steps, started, told)
-        for net in nets:
-            net.count_step()
+            self._share_out(self._steps, time.perf_counter() - started, told)
+        if plan is not None:
+            for net in nets:
+                net.count_step()
 
-    def _train(self, plan: Plan) -> None:
+    def _train(self, plan: Plan | None) -> None:
         """The device's part of it."""
+        if self.blend:
+            started = time.perf_counter()
+            self.blend.learn_stack()
+            self._seconds[BLEND] += time.perf_counter() - started
+        if plan is None:
+            return
         batch = self.chunks.batch(plan)
         for name in self.nets:
             started = time.perf_counter()

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from forecasters.fields import Field, Fields
-from forecasters.products import matmul
+from forecasters.products import matmul, solve
 from forecasters.rows import Rows
 from forecasters.steps import Interpolation, scored_steps
 
@@ -95,8 +95,8 @@ class Blend:
 
     def solve(self) -> None:
         """The stack's coefficients from its sums."""
-        right = (self.target + STACK_RIDGE / self.num_experts)[:, :, None]
-        solved = torch.linalg.solve_ex(self.cross + self._ridge, right)[0].squeeze(2).to(torch.float32)
+        right = self.target + STACK_RIDGE / self.num_experts
+        solved = solve(self.cross + self._ridge, right).to(torch.float32)
         torch.where(torch.isfinite(solved), solved, self.coefficients, out=self.coefficients)
 
     def forecast(self, rows: Rows, experts_XHR: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,10 +41,11 @@ _BOOTSTRAP = click.option("--bootstrap", help="A broker. [default: one of its ow
 @click.option(
     "--series", default="1,83,1000,10000", show_default=True, help="Numbers of series, with commas."
 )
+@click.option("--device", default="cpu", show_default=True, help="cpu: one core of it; or cuda, cuda:N.")
 @_RUNS
 @_JSON
-def engine(series: str, runs: int, json_path: Path | None) -> None:
-    """Readings per second of forecast and learn on one core.
+def engine(series: str, device: str, runs: int, json_path: Path | None) -> None:
+    """Readings per second of forecast and learn on one core, or on a GPU.
 
     Example:
       gatecast bench engine --series 1,1000 --runs 3
@@ -56,9 +57,16 @@ def engine(series: str, runs: int, json_path: Path | None) -> None:
                 f"--series: expected whole numbers with commas, such as 1,1000, got {series!r}."
             )
         counts.append(int(text))
-    from pipeline.benches.engine import run_engine  # torch loads here, so that --help stays quick
+    from pipeline.benches.engine import run_engine, run_engine_on  # torch loads here, for a quick --help
 
-    _report(run_engine(tuple(counts), runs), json_path)
+    if device == "cpu":
+        _report(run_engine(tuple(counts), runs), json_path)
+        return
+    try:
+        rows, more = run_engine_on(device, tuple(counts), runs)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA, or no such GPU
+        raise click.UsageError(f"--device {device} can't be used ({str(error).splitlines()[0]})") from error
+    _report(rows, json_path, **more)
 
 
 @bench.command("ingest", short_help="From a topic to columns of readings.")
@@ -113,10 +121,11 @@ def exposition(runs: int, json_path: Path | None) -> None:
 @click.option(
     "--workers", default=2, show_default=True, type=click.IntRange(min=1), help="Processes of the worker."
 )
+@click.option("--device", default="auto", show_default=True, help="Of the workers: auto, cpu or cuda.")
 @_SCALE
 @_RUNS
 @_JSON
-def end_to_end(workers: int, scale: float, runs: int, json_path: Path | None) -> None:
+def end_to_end(workers: int, device: str, scale: float, runs: int, json_path: Path | None) -> None:
     """Readings per second through real workers and a real broker, beside one network per sensor.
 
     Example:
@@ -125,7 +134,7 @@ def end_to_end(workers: int, scale: float, runs: int, json_path: Path | None) ->
     from pipeline.benches.end_to_end import run_end_to_end
 
     with _explained():
-        rows, more = run_end_to_end(runs, workers, scale)
+        rows, more = run_end_to_end(runs, workers, scale, device)
     _report(rows, json_path, **more)
 
 

@@ -57,7 +57,9 @@ class Run:
     cpu: Mapping[str, float]
 
 
-def run_end_to_end(runs: int, workers: int, scale: float = 1.0) -> tuple[list[Row], dict[str, object]]:
+def run_end_to_end(
+    runs: int, workers: int, scale: float = 1.0, device: str = "auto"
+) -> tuple[list[Row], dict[str, object]]:
     """Rows, and what else the report says. Starts a broker of its own, whose cores are measured."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as server:
@@ -73,7 +75,7 @@ def run_end_to_end(runs: int, workers: int, scale: float = 1.0) -> tuple[list[Ro
             for case, topic in topics.items():
                 folder = Path(name) / f"{case}-{number}"
                 folder.mkdir()
-                config = write_config(folder, server.bootstrap, topic, f"bench-{tag}", case)
+                config = write_config(folder, server.bootstrap, topic, f"bench-{tag}", case, device)
                 found[case].append(run_case(server, folder, config, _load(case, scale), workers))
             stack.append(run_stack(server.bootstrap, topics["json"], f"bench-{tag}-plain", STACK_S * scale))
     base = sorted(stack)[len(stack) // 2]
@@ -89,7 +91,8 @@ def run_end_to_end(runs: int, workers: int, scale: float = 1.0) -> tuple[list[Ro
             )
         )  # fmt: skip
     return rows, {
-        "workers": workers, "partitions": PARTITIONS, "cores_used": cpu,
+        "workers": workers, "partitions": PARTITIONS, "device": device, "cores": len(os.sched_getaffinity(0)),
+        "cores_used": cpu,
         "configuration": "defaults (24 steps; the references, rnn, lstm, blend), blend sent as Arrow",
     }  # fmt: skip
 
@@ -107,13 +110,15 @@ def make_topics(bootstrap: str, prefix: str) -> None:
         admin.close()
 
 
-def write_config(folder: Path, bootstrap: str, topic: str, prefix: str, case: str) -> Path:
+def write_config(
+    folder: Path, bootstrap: str, topic: str, prefix: str, case: str, device: str = "auto"
+) -> Path:
     path = folder / "gatecast.toml"
     path.write_text(
         f'[kafka]\nbootstrap = "{bootstrap}"\ntopics = ["{topic}"]\ngroup = "{folder.name}-{prefix}"\n'
         f'start = "earliest"\nforecasts_topic = "{prefix}-{case}-forecasts"\n'
         f'alerts_topic = "{prefix}-{case}-alerts"\n'
-        f'[readings]\nformat = "{case}"\n[forecasts]\nformat = "arrow"\n'
+        f'[forecasters]\ndevice = "{device}"\n[readings]\nformat = "{case}"\n[forecasts]\nformat = "arrow"\n'
         f'[checkpoints]\nurl = "{folder / "checkpoints"}"\n[server]\nport = 0\n'
     )
     return path

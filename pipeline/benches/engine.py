@@ -2,7 +2,8 @@
 
 Cases and yardstick take turns several times; medians are reported. A case's ratio is its rate over that of
 the yardstick a moment before: a plain one-series network (32 units, window 32, Adam) that is trained on its
-whole window at every observation, which is what River-style libraries around PyTorch do.
+whole window at every observation, which is what River-style libraries around PyTorch do. On a GPU the
+defaults alone are measured, beside themselves on one core.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from forecasters import Bank, build
 from forecasters.anomaly import AlertOptions
 from forecasters.bank import ALERTS, COMPARISON
 from forecasters.chunks import YOUNG
+from forecasters.timetable import SETTLED
 from pipeline.benches.rows import Row
 from pipeline.one_core import use_one_core
 
@@ -28,6 +30,10 @@ DEFAULTS = ("naive", "seasonal_naive", "linear", "rnn", "lstm", "blend")
 SECONDS_PER_RUN = 1.0
 WARM_UP = YOUNG + 50
 """Rounds of readings: by then no series is young, of which more is learnt."""
+MOST_WARM_UP = 4_000_000
+"""Readings, of larger cases; their series are young then, and more is learnt of them than later."""
+BESIDE_GPU = 1_000
+"""Series of the yardstick on one core."""
 GEMM_SIZE = 1024
 DRAWN = 4_000_000  # values at a time: most runs need no more, so that none are drawn while the clock runs
 
@@ -80,8 +86,8 @@ def make_one_series(kind: str) -> Work:
 
 
 def _waves(bank: Bank, num_series: int) -> Iterator[int]:
-    """Endless rounds of readings, one of each series; yields how many. Values are drawn many rounds ahead,
-    as the yardstick's are."""
+    """Endless rounds of readings, one of each series; yields how many at each tick, as the engine cuts them.
+    Values are drawn many rounds ahead, as the yardstick's are."""
     slots = bank.add([f"sensor/{k}" for k in range(num_series)], cadence_ms=CADENCE_MS)
     rng = np.random.default_rng(0)
     level, many = rng.normal(size=num_series), max(DRAWN // num_series, 1)
@@ -90,21 +96,29 @@ def _waves(bank: Bank, num_series: int) -> Iterator[int]:
         level = walk[-1]
         walk += 5 * np.sin(2 * np.pi * np.arange(first, first + many)[:, None] / 1440)
         for k, value in enumerate(walk, first):
-            bank.step(slots, np.full(num_series, k * CADENCE_MS), value)
-            yield num_series
+            times, start = np.full(num_series, k * CADENCE_MS), 0
+            while start < num_series:
+                stop = min(start + bank.readings_to_tick, num_series)
+                own = slots if stop - start == num_series else slots[start:stop]
+                bank.step(own, times[start:stop], value[start:stop])
+                yield stop - start
+                start = stop
 
 
 class BankCase:
     """A bank that is read to, warmed up until it learns as it will for good."""
 
     def __init__(
-        self, names: tuple[str, ...], num_series: int, alerts: AlertOptions | None = None, **options: float
-    ) -> None:
+        self, names: tuple[str, ...], num_series: int, alerts: AlertOptions | None = None,
+        device: str = "cpu", **options: float,
+    ) -> None:  # fmt: skip
         self.num_series, self.parts = num_series, (*names, COMPARISON, ALERTS)
-        self.bank = build(names, seed=0, device="cpu", alerts=alerts, **options)  # type: ignore[arg-type]
+        self.bank = build(names, seed=0, device=device, alerts=alerts, **options)  # type: ignore[arg-type]
         self._rounds = _waves(self.bank, num_series)
-        for _ in range(WARM_UP):
-            next(self._rounds)
+        self.warm_up = min(WARM_UP, max(MOST_WARM_UP // num_series, SETTLED + 1))
+        left = self.warm_up * num_series
+        while left > 0:
+            left -= next(self._rounds)
         self._spent, self._before = 0.0, self._seconds()
 
     def work(self) -> int:
@@ -178,3 +192,27 @@ def run_engine(series: tuple[int, ...], runs: int) -> list[Row]:
             )
         )  # fmt: skip
     return rows
+
+
+def run_engine_on(device: str, series: tuple[int, ...], runs: int) -> tuple[list[Row], dict[str, object]]:
+    """The defaults on a GPU, one number of series after the other; and what else the report says."""
+    use_one_core()
+    alerts = AlertOptions(champion=DEFAULTS[-1])
+    core = BankCase(DEFAULTS, BESIDE_GPU, alerts)
+    rows: list[Row] = []
+    rounds, memory = {}, {}
+    for count in series:
+        free = torch.cuda.memory_allocated(device)
+        case = BankCase(DEFAULTS, count, alerts, device)
+        base, ((rate, ratio),) = _take_turns(core.work, [case], runs)
+        rows.append(
+            Row(
+                case="defaults", series=count, value=round(rate, 1), yardstick_value=round(base, 1),
+                yardstick=f"the same on one core, {BESIDE_GPU:,} series", ratio=round(ratio, 2), runs=runs,
+                share=case.share(),
+            )
+        )  # fmt: skip
+        rounds[count] = case.warm_up
+        memory[count] = round((torch.cuda.memory_allocated(device) - free) / count)
+        del case
+    return rows, {"device": device, "rounds_of_warm_up": rounds, "device_bytes_per_series": memory}

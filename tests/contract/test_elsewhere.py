@@ -17,7 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from forecasters import Bank, build, chunks, programs
+from forecasters import Bank, build, chunks, products, programs
 from forecasters.anomaly import AlertOptions
 from forecasters.rows import TILE
 from tests.contract.test_in_step import assert_same
@@ -103,8 +103,8 @@ def test_the_state_is_the_same(feed: Log, season: int, monkeypatch: pytest.Monke
 
 
 class Calls(TorchDispatchMode):
-    """Each operation with the shapes of its tensors, where those lie that were there before, and all else that
-    it is given."""
+    """Each operation with the shapes of its tensors, where those lie that were there before, and all else
+    that it is given."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,3 +177,13 @@ def test_one_that_asks_for_something_else_is_found_out() -> None:
     courier.subject = 2
     with pytest.raises(RuntimeError, match="expected subjects of one form to ask for the same"):
         own.run("form", 2)
+
+
+def test_small_systems_are_solved_as_by_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(4)
+    half = torch.randn(9, 6, 6, dtype=torch.float64, generator=draw) * torch.logspace(-3, 3, 6)
+    matrices = half @ half.transpose(1, 2) + 10.0 * torch.eye(6)
+    right = torch.randn(9, 6, dtype=torch.float64, generator=draw)
+    expected = products.solve(matrices, right)
+    go_elsewhere(monkeypatch)
+    torch.testing.assert_close(products.solve(matrices, right), expected, rtol=1e-9, atol=1e-12)
