@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).resolve().parents[2]
 END_TO_END = RESULTS / "end-to-end.json"
@@ -26,6 +28,10 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "ingest": ("pipeline", "bench", "ingest"),
     "emit": ("pipeline", "bench", "emit"),
     "engine-cpu-2core": ("pipeline", "bench", "engine"),
+    "engine-gpu": (
+        "pipeline", "bench", "engine", "--device", "cuda", "--series", "1000,10000,100000,1000000",
+        "--runs", "3",
+    ),
     "scaling-shards": ("pipeline", "bench", "scaling", "--part", "shards"),
     "scaling-series": ("pipeline", "bench", "scaling", "--part", "series", "--runs", "3"),
     "scaling-workers": ("pipeline", "bench", "scaling", "--part", "workers"),
@@ -36,6 +42,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """By the name of the file: module and arguments. `latency` needs `end-to-end`."""
+NEED_GPU = ("engine-gpu",)
 
 
 def main() -> None:
@@ -43,7 +50,10 @@ def main() -> None:
     parser.add_argument("--only", help="some of " + ", ".join(COMMANDS))
     parser.add_argument("--show", action="store_true", help="measure nothing")
     options = parser.parse_args()
-    names = options.only.split(",") if options.only else list(COMMANDS)
+    all_here = [
+        name for name in COMMANDS if options.show or torch.cuda.is_available() or name not in NEED_GPU
+    ]
+    names = options.only.split(",") if options.only else all_here
     if unknown := [name for name in names if name not in COMMANDS]:
         parser.error(f"--only: expected some of {', '.join(COMMANDS)}, got {', '.join(unknown)}")
     for name in names:
