@@ -130,12 +130,13 @@ class Bank:
         self.generator = context.generator("ticks")
         self.work = Work()
 
+        # how waves and training steps are run; None on a CPU: as they are written
         self._waves = self._steps = None
         if not is_host(device):
             courier = self.memory.courier
             self._waves, self._steps = Programs(courier, self._pack), Programs(courier, self._train)
         self._made_like: list[tuple[torch.Size, torch.dtype]] | None = None
-        self._shares: dict[Programs, dict[str, float]] = {}
+        self._shares: dict[Programs, dict[str, float]] = {}  # of their time, by part
 
         self.slots = Slots()
         self._rows: Rows | None = None

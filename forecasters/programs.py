@@ -145,6 +145,9 @@ class Programs:
             else:
                 program.load(subject)
                 result = self._run(program, subject)
+        except BaseException:
+            del self._programs[form]  # half of what it sends may be noted
+            raise
         finally:
             courier.program = None
         program.runs += 1
@@ -175,9 +178,9 @@ class Programs:
         return program.result
 
     def _record(self, program: Program, subject: Any) -> None:
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
         try:
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 program.result = self._work(subject)
         except RuntimeError as error:

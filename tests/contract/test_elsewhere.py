@@ -179,6 +179,18 @@ def test_one_that_asks_for_something_else_is_found_out() -> None:
         own.run("form", 2)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what fails here works where a GPU is")
+def test_what_can_not_be_recorded_goes_on_as_written(caplog: pytest.LogCaptureFixture) -> None:
+    courier = programs.Courier(torch.device("cpu"))
+    own = programs.Programs(courier, lambda number: courier.send(lambda n: np.array([n])) + 1)
+    own._may_record = True
+    for number in range(programs.RUNS_BEFORE + 2):
+        courier.subject = number
+        assert own.run("form", number) == number + 1
+    assert own.recorded == 0
+    assert caplog.text.count("could not be recorded and go on one by one") == 1
+
+
 def test_small_systems_are_solved_as_by_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = torch.Generator().manual_seed(4)
     half = torch.randn(9, 6, 6, dtype=torch.float64, generator=draw) * torch.logspace(-3, 3, 6)
