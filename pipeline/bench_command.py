@@ -64,7 +64,7 @@ def engine(series: str, device: str, runs: int, json_path: Path | None) -> None:
         return
     try:
         rows, more = run_engine_on(device, tuple(counts), runs)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA, or no such GPU
+    except (RuntimeError, AssertionError, ValueError) as error:  # no CUDA in torch, or no such GPU
         raise click.UsageError(f"--device {device} can't be used ({str(error).splitlines()[0]})") from error
     _report(rows, json_path, **more)
 

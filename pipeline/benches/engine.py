@@ -197,6 +197,7 @@ def run_engine(series: tuple[int, ...], runs: int) -> list[Row]:
 def run_engine_on(device: str, series: tuple[int, ...], runs: int) -> tuple[list[Row], dict[str, object]]:
     """The defaults on a GPU, one number of series after the other; and what else the report says."""
     use_one_core()
+    torch.cuda.get_device_properties(device)  # raises where there is none, before minutes are spent
     alerts = AlertOptions(champion=DEFAULTS[-1])
     core = BankCase(DEFAULTS, BESIDE_GPU, alerts)
     rows: list[Row] = []

@@ -82,6 +82,14 @@ def test_wrong_usage_is_one_sentence_and_code_2(table: Path, args: list[str], wo
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("device", ["abacus", "cpu:0", "cuda:99"])
+def test_a_benchmark_on_no_such_gpu_says_so_at_once(device: str) -> None:
+    result = call("bench", "engine", "--device", device, "--series", "1")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"gatecast: --device {device} can't be used (")
+    assert result.stderr.count("\n") == 1
+
+
 def test_unknown_command_names_the_nearest() -> None:
     result = call("backtset")
     assert result.exit_code == 2
