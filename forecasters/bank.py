@@ -31,11 +31,11 @@ from forecasters.episodes import Standing
 from forecasters.fields import Fields, Places
 from forecasters.host import is_host
 from forecasters.intervals import Intervals
+from forecasters.launcher import Launcher
 from forecasters.memory import Memory, Wave
 from forecasters.outcome import Made, Outcome
 from forecasters.pace import MAX_TICK, Pace
 from forecasters.pending import Pending
-from forecasters.programs import Programs
 from forecasters.reach import Reach, recent_reach
 from forecasters.recurrent import Recurrent, RecurrentOptions
 from forecasters.registry import BLEND, BUILDERS, Context
@@ -130,13 +130,9 @@ class Bank:
         self.generator = context.generator("ticks")
         self.work = Work()
 
-        # how waves and training steps are run; None on a CPU: as they are written
-        self._waves = self._steps = None
+        self._launcher = None
         if not is_host(device):
-            courier = self.memory.courier
-            self._waves, self._steps = Programs(courier, self._pack), Programs(courier, self._train)
-        self._made_like: list[tuple[torch.Size, torch.dtype]] | None = None
-        self._shares: dict[Programs, dict[str, float]] = {}  # of their time, by part
+            self._launcher = Launcher(self.memory.courier, self._seconds, self._make, self._train)
 
         self.slots = Slots()
         self._rows: Rows | None = None
@@ -246,12 +242,8 @@ class Bank:
             part.grow(capacity)
         self.chunks.grow(capacity)
         self.slots.grow(capacity)
-        self._forget_programs()
-
-    def _forget_programs(self) -> None:
-        for programs in (self._waves, self._steps):
-            if programs is not None:
-                programs.clear()
+        if self._launcher is not None:
+            self._launcher.forget()
 
     @FASTER
     def restart(self, slots: np.ndarray) -> None:
@@ -333,7 +325,7 @@ class Bank:
         start = 0
         while start < slots.size:
             stop = start + self.pace.find_tick(seen[start:], all_seen=all_seen)
-            if self._waves is not None:
+            if self._launcher is not None:
                 stop = min(stop, start + MOST_ROWS)
             piece = slice(start, stop)
             some = slots if stop - start == slots.size else slots[piece]
@@ -380,65 +372,20 @@ class Bank:
         arrival = self.timetable.arrive(rows, times, values, seen)
         self._num_even = num if arrival.place.common_ms is not None else 0
         self.memory.courier.subject = arrival
-        made = self._make(arrival) if self._waves is None else self._fetch(self._waves, arrival)
+        if self._launcher is None:
+            made = self._make(arrival)
+        else:
+            made = self._launcher.make(self._form(arrival), arrival, (self._to_compare, self._to_judge))
         for model in self.models.values():
             model.note(arrival)
         self.work.forecast(num)
         alarms = self._judge(arrival, times, values, made)
-        return Result(
-            num=num,
-            base_R=made.base_R,
-            scale_R=made.scale_R,
-            naive_error_R=made.naive_error_R,
-            departure_EHR=made.departure_EHR,
-            half_EHR=made.half_EHR,
-            error_EQR=made.error_EQR,
-            missed_EQR=made.missed_EQR,
-            scored_QR=made.scored_QR,
-            due_half_EQR=made.due_half_EQR,
-            replaced=made.replaced_E,
-            find_alarms=alarms.find if alarms else None,
-            champion=self._find_champions(slots) if self._anomaly else None,
+        return Result.of(
+            made, num, alarms.find if alarms else None, self._find_champions(slots) if self._anomaly else None
         )
 
-    def _fetch(self, waves: Programs, arrival: Arrival) -> Made:
-        """What the device makes of it, on the host: the one time in a wave that it is waited for."""
-        started, told = time.perf_counter(), dict(self._seconds)
-        flat = waves.run(self._form(arrival), arrival)
-        assert flat is not None
-        fetched = torch.empty(flat.shape, pin_memory=flat.is_cuda)
-        fetched.copy_(flat, non_blocking=True)
-        done = None
-        if flat.is_cuda:
-            (done := torch.cuda.Event()).record()
-        self._share_out(waves, time.perf_counter() - started, told)
-        for backlog in (self._to_compare, self._to_judge):  # meanwhile
-            backlog.work_off()
-        started, told = time.perf_counter(), dict(self._seconds)
-        if done is not None:
-            done.synchronize()
-        self._share_out(waves, time.perf_counter() - started, told)
-        assert self._made_like is not None
-        return Made.unpack(fetched, self._made_like)
-
-    def _share_out(self, programs: Programs, spent_s: float, told: Mapping[str, float]) -> None:
-        """The time of what was launched as one, by what each part took of it when launched by itself. told:
-        seconds by part before it."""
-        if self._seconds == told:
-            for name, share in self._shares.get(programs, {}).items():
-                self._seconds[name] += share * spent_s
-        elif not programs.has_recorded:
-            grown = {name: seconds - told[name] for name, seconds in self._seconds.items()}
-            self._shares[programs] = {name: each / spent_s for name, each in grown.items() if each}
-
-    def _pack(self, arrival: Arrival) -> Tensor:
-        made = self._make(arrival)
-        if self._made_like is None:
-            self._made_like = made.shapes
-        return made.pack()
-
     def _form(self, arrival: Arrival) -> Hashable | None:
-        """What decides which operations a wave takes, see `Programs.run`."""
+        """What decides which operations a wave takes, see `Programs.run`; None: this one's are its own."""
         forms = [self.memory.form(arrival), *(model.form(arrival) for model in self.models.values())]
         return None if None in forms else tuple(forms)
 
@@ -446,7 +393,7 @@ class Bank:
         """The device's part of a wave."""
         rows = arrival.rows
         is_real = None
-        if self._waves is not None:
+        if self._launcher is not None:
             rows.index = self.memory.courier.send(lambda a: a.rows.fill(a.rows.slots, a.rows.scratch))
             is_real = self.memory.courier.send(lambda a: a.rows.fill(np.ones(a.rows.num, np.bool_), False))
         wave = self.memory.observe(arrival)
@@ -479,7 +426,7 @@ class Bank:
         own = slots, len(self.ids), self.capacity
         if self._rows and self._rows.are(*own):
             return self._rows
-        return Rows(*own, self.device, None if self._waves is None else MOST_ROWS)
+        return Rows(*own, self.device, None if self._launcher is None else MOST_ROWS)
 
     def _judge(
         self, arrival: Arrival, times: np.ndarray, values: np.ndarray, made: Made
@@ -636,15 +583,13 @@ class Bank:
         """One step of the stack, and of each network where there is a plan for them."""
         self.memory.courier.subject = plan
         nets = [model for name in self.nets if isinstance(model := self.models[name], Recurrent)]
-        if self._steps is None:
+        if self._launcher is None:
             self._train(plan)
         else:
-            started, told = time.perf_counter(), dict(self._seconds)
             form: Hashable | None = ()
             if plan is not None:
                 form = (plan.padded, *(net.is_early for net in nets)) if plan.is_repeatable else None
-            self._steps.run(form, plan)
-            self._share_out(self._steps, time.perf_counter() - started, told)
+            self._launcher.train(form, plan)
         if plan is not None:
             for net in nets:
                 net.count_step()
@@ -690,8 +635,8 @@ class Bank:
 
     @property
     def recorded(self) -> int:
-        """Forms of waves and ticks that are launched as one operation, see `programs`."""
-        return sum(programs.recorded for programs in (self._waves, self._steps) if programs is not None)
+        """Forms of waves and ticks that are launched as one operation, see `programs`; 0 on a CPU."""
+        return 0 if self._launcher is None else self._launcher.recorded
 
     def parameters(self, name: str) -> int:
         return self.models[name].parameters if name in self.models else 0
@@ -776,5 +721,4 @@ class Bank:
         component goes on as far as it fits (see `migration`); returns sentences that say what doesn't.
         Raises ValueError or KeyError where the state is of another make; the bank is then unusable.
         """
-        self._forget_programs()
         return snapshot.restore(self, state, signatures)

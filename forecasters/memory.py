@@ -21,8 +21,9 @@ from forecasters.fields import Block, Field, Fields, Places, fill_up
 from forecasters.host import is_host
 from forecasters.programs import Courier
 from forecasters.rows import TILE, Rows
+from forecasters.sent import Cells, find_bins, find_calendar, find_empty, find_forgotten, find_numbers
 from forecasters.steps import scored_steps
-from forecasters.timetable import BIN, FAST, RATES, Arrival, Place, Stretch, Timetable, modulo
+from forecasters.timetable import BIN, FAST, Arrival, Place, Stretch, Timetable, modulo
 
 Tensor = torch.Tensor
 Ints = npt.NDArray[np.int64]
@@ -124,57 +125,6 @@ class _Outlook:
     far_at: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """Cells of series and where they lie in time; an `Arrival` has the same. empty: as in `Stretch`."""
-
-    rows: Rows
-    place: Place
-    empty: Ints | None = None
-
-
-def _find_numbers(a: Arrival) -> npt.NDArray[np.float32]:
-    """`[2 + len(RATES), R]`: values less origin, steps of the season, and what the reading weighs."""
-    block, num = np.zeros((2 + len(RATES), a.rows.padded), np.float32), a.rows.num
-    np.subtract(a.values, a.origin, out=block[0, :num], casting="same_kind")
-    block[1, :num], block[1, num:], block[2:, :num] = a.place.season_steps, season.BINS, a.rates
-    return block
-
-
-def _find_bins(a: Arrival) -> Ints:
-    """`[2, R]`: of the two last seasons, and of the profile."""
-    bins = np.zeros((2, a.rows.padded), np.int64)
-    bins[0, : a.rows.num] = a.place.at
-    np.add(a.place.at_profile, 2 * season.BINS, out=bins[1, : a.rows.num])
-    return bins
-
-
-def _find_forgotten(a: Arrival) -> Ints:
-    """`[2, R]`: slots, and what each forgets; the scratch row where it is nothing."""
-    gone = np.zeros((2, a.rows.padded), np.int64)
-    rows, bins = a.forgotten
-    gone[0] = a.rows.scratch
-    gone[0, rows], gone[1, rows] = a.rows.slots[rows], bins
-    return gone
-
-
-def _find_calendar(c: _Cells) -> npt.NDArray[np.float32]:
-    """`[5, R]`, see `season.Calendar.of`."""
-    at, num = c.place, c.rows.num
-    columns = np.zeros((5, c.rows.padded), np.float32)
-    for column, found in zip(columns, (at.phase, at.width, at.bins, at.at_profile, at.at), strict=True):
-        column[:num] = found
-    columns[1, num:], columns[2, num:] = 1.0, season.BINS
-    return columns
-
-
-def _find_empty(c: _Cells) -> npt.NDArray[np.float32]:
-    assert c.empty is not None
-    empty = np.zeros(c.rows.padded, np.float32)
-    empty[: c.rows.num] = c.empty
-    return empty
-
-
 class Memory:
     """The columns above for all slots, and how one wave changes them."""
 
@@ -247,7 +197,7 @@ class Memory:
         """Take one reading per row in: first what it says about the past, then the new state."""
         rows, send = a.rows, self.courier.send
         place = self._find_place(a)
-        numbers = send(_find_numbers)
+        numbers = send(find_numbers)
         (y, season_steps, spread_weight), rates = numbers[:3].unbind(0), numbers[2:]
         seen_R = None if a.all_seen else send(lambda a: a.rows.fill(a.seen, False))
 
@@ -269,11 +219,11 @@ class Memory:
         if is_host(self.device) or self._count_forgotten(a) > 1:
             self._forget(rows.slots, a.forgotten)
         elif a.forgotten[0].size:
-            season.forget(self.core, *send(_find_forgotten).unbind(0))
+            season.forget(self.core, *send(find_forgotten).unbind(0))
         season.observe(self.core, self._find_bins(a), rates[BIN:], y, all_seen=a.all_seen)
         level = base.to(torch.float32)
         scale, naive_error = scaling.scales(b, level)
-        cells = _Cells(rows, a.place)
+        cells = Cells(rows, a.place)
         x16, ago_HR, offset = self._features(cells, send, b.whole[NEAR], y, seen_R, scale, season_steps)
         lags.copy_(torch.cat([y[None], lags[:-1]]))
         self._widen(b, y, seen_R)
@@ -298,7 +248,7 @@ class Memory:
         holds. All else that is known of a series stays as it is."""
         a = self.timetable.hold(slots, counts)
         rows, steps = (Rows(s, 0, self.core.capacity, self.device) for s in (slots, a.slots))
-        cells = _Cells(steps, a.place, a.empty)
+        cells = Cells(steps, a.place, a.empty)
 
         def send(make: Callable[[Any], npt.NDArray[Any]]) -> Tensor:
             return self._send(make(cells))
@@ -349,7 +299,7 @@ class Memory:
         at, rows = a.place, a.rows
         if at.common_ms is not None and rows.span is not None:
             return Places(pieces=([int(at.at[0]), 2 * season.BINS + int(at.at_profile[0])], rows.span))
-        return self.core.find(rows, self.courier.send(_find_bins))
+        return self.core.find(rows, self.courier.send(find_bins))
 
     def earlier(self, place: Places, ago: Sequence[int]) -> Places:
         """Of the readings so many steps before one, in the rings."""
@@ -392,7 +342,7 @@ class Memory:
         torch.maximum(high, y if seen is None else torch.where(seen, y, float("-inf")), out=high)
 
     def _features(
-        self, cells: _Cells, send: Send, near: Tensor, y: Tensor, seen: Tensor | None, scale: Tensor,
+        self, cells: Cells, send: Send, near: Tensor, y: Tensor, seen: Tensor | None, scale: Tensor,
         season_steps: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """(features `[F, R]` float16, filled up, ago_HR, season offset). near: lags before this reading, and
@@ -425,9 +375,7 @@ class Memory:
         x[NEAR_FEATURES.start : FAR_FEATURES.stop].clamp_(-CLIP, CLIP)
         return x.to(torch.float16), ago_HR, offset
 
-    def _look_ahead(
-        self, cells: _Cells, send: Send, y: Tensor, season_steps: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _look_ahead(self, cells: Cells, send: Send, y: Tensor, season_steps: Tensor) -> tuple[Tensor, Tensor]:
         """(profile and season ago `[2, N, R]`, where the features stand); lead 0 first, the path last."""
         at, rows = cells.place, cells.rows
         if at.common_ms is not None and cells.empty is None:
@@ -435,8 +383,8 @@ class Memory:
             seen, far_at = self._find_outlook(rows.span.start, at.common_ms)
             bins = Places(pieces=(seen.bins.flatten().tolist(), rows.span))
             return season.look_ahead(self.core, bins, seen, y), far_at
-        columns = send(_find_calendar)
-        nothing_of = None if cells.empty is None else send(_find_empty)
+        columns = send(find_calendar)
+        nothing_of = None if cells.empty is None else send(find_empty)
         wanted, far_at = self._find_leads(at, season_steps)
         seen = season.glance(season.Calendar.of(columns, nothing_of), wanted)
         index = seen.bins.mul(self.core.stride).add_(rows.index).view(-1, rows.padded)

@@ -195,6 +195,7 @@ class Recurrent(Forecaster):
         self.network.refresh()
 
     def count_step(self) -> None:
+        """After each `learn`, which counts nothing on the host."""
         self.updates += 1
 
     @property

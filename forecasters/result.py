@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from forecasters.anomaly import Alarms
+from forecasters.outcome import Made
 
 Tensor = torch.Tensor
 
@@ -43,6 +44,26 @@ class Result:
     replaced: Tensor
     find_alarms: Callable[[], Alarms] | None = None
     champion: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls, made: Made, num: int, find_alarms: Callable[[], Alarms] | None, champion: Tensor | None
+    ) -> Result:
+        return cls(
+            num=num,
+            base_R=made.base_R,
+            scale_R=made.scale_R,
+            naive_error_R=made.naive_error_R,
+            departure_EHR=made.departure_EHR,
+            half_EHR=made.half_EHR,
+            error_EQR=made.error_EQR,
+            missed_EQR=made.missed_EQR,
+            scored_QR=made.scored_QR,
+            due_half_EQR=made.due_half_EQR,
+            replaced=made.replaced_E,
+            find_alarms=find_alarms,
+            champion=champion,
+        )
 
     @property
     def base(self) -> Tensor:
