@@ -25,6 +25,7 @@ from pipeline.issued import Selection
 from pipeline.keeper import Keeper
 from pipeline.live.view import LiveView
 from pipeline.loader import Loader
+from pipeline.outbox import Outbox
 from pipeline.ports import Emitter, Partition, Position, Source
 from pipeline.readiness import Readiness
 from pipeline.records import Alert, Messages, Readings, Rejected
@@ -75,10 +76,11 @@ class Runner:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loader, self._keeper, self._emitter = parts.loader, parts.keeper, parts.emitter
-        self._observer, self._readiness, self._selection = parts.observer, parts.readiness, parts.selection
+        self._observer, self._readiness = parts.observer, parts.readiness
         self._showcase = parts.showcase
         self._view = parts.view
         self._now, self._clock = now, clock
+        self._outbox = Outbox(parts.emitter, parts.selection)
         self._waves = WaveTeller(parts.observer, parts.showcase, parts.view)
         self._teller = Teller(parts.observer, parts.showcase, clock)
         self._holdings: dict[Partition, Holding] = {}
@@ -236,15 +238,19 @@ class Runner:
         while not is_over():
             if self._clock() - self._polled_s < POLL_AGAIN_S and self._emitter.has_room:
                 return True
-            self._waves.tell()  # before others look, or the partition goes
+            self._tell_waves()  # before others look, or the partition goes
             self._rest_if_full(source, is_busy=True)
             self._poll(source, 0.0 if self._emitter.has_room else POLL_S)
             self._readiness.beat()
             self._show()
             if not self._is_held(holding) or not holding.is_running:
                 return False
-        self._waves.tell()
+        self._tell_waves()
         return self._clock() - self._polled_s < FINISH_S
+
+    def _tell_waves(self) -> None:
+        self._outbox.send()
+        self._waves.tell()
 
     def _process(self, messages: Messages, source: Source, is_over: Callable[[], bool]) -> None:
         partition = Partition(messages.topic, messages.partition)
@@ -265,13 +271,13 @@ class Runner:
             rejected += outcome.rejected
             before = self._clock()
             if outcome.stepped is not None:
-                self._emitter.forecasts(self._selection.take(outcome.stepped))
+                self._outbox.add(outcome.stepped)
                 self._waves.add(partition, outcome.stepped)
             self._send_alerts(partition, outcome.alerts)
             emitting_s += self._clock() - before
         holding.is_amid = False
         before = self._clock()
-        self._waves.tell()
+        self._tell_waves()
         self._waves.tell_freed(partition, holding.shard.take_freed())
         emitting_s += self._clock() - before
         self._observer.on_stage("process", self._clock() - started - emitting_s)
