@@ -41,7 +41,7 @@ WARM_UP = 0.3
 STACK = "kafka-python + json + one nn.LSTM per series + gauges"
 STACK_S = 10.0
 LIMIT_S = 600.0
-LOOK_S = 3.0
+LOOK_S = 2.0
 """Between two looks at the workers' metrics, which take their processors to make."""
 _CONSUMED = re.compile(r"^gatecast_readings_consumed_total(?:\{.*\})? (\S+)$", re.MULTILINE)
 _LAG = re.compile(r"^gatecast_consumer_lag_records(?:\{.*\})? (\S+)$", re.MULTILINE)
