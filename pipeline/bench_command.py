@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,7 @@ def end_to_end(workers: int, device: str, scale: float, runs: int, json_path: Pa
     from pipeline.benches.end_to_end import run_end_to_end
 
     with _explained():
-        rows, more = run_end_to_end(runs, workers, scale, device)
+        rows, more = run_end_to_end(runs, workers, scale, device, tell=partial(click.echo, err=True))
     _report(rows, json_path, **more)
 
 

@@ -15,9 +15,10 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import requests
@@ -58,9 +59,14 @@ class Run:
 
 
 def run_end_to_end(
-    runs: int, workers: int, scale: float = 1.0, device: str = "auto"
+    runs: int,
+    workers: int,
+    scale: float = 1.0,
+    device: str = "auto",
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Row], dict[str, object]]:
-    """Rows, and what else the report says. Starts a broker of its own, whose cores are measured."""
+    """Rows, and what else the report says. Starts a broker of its own, whose cores are measured. tell: is
+    given a line for each figure as it is found, since all of them take minutes."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as server:
         found: dict[str, list[Run]] = {case: [] for case in ROUNDS}
@@ -77,7 +83,9 @@ def run_end_to_end(
                 folder.mkdir()
                 config = write_config(folder, server.bootstrap, topic, f"bench-{tag}", case, device)
                 found[case].append(run_case(server, folder, config, _load(case, scale), workers))
+                tell(f"run {number + 1} of {runs}, {case}: {found[case][-1].rate:,.0f} readings/s")
             stack.append(run_stack(server.bootstrap, topics["json"], f"bench-{tag}-plain", STACK_S * scale))
+            tell(f"run {number + 1} of {runs}, {STACK}: {stack[-1]:,.0f} readings/s")
     base = sorted(stack)[len(stack) // 2]
     rows, cpu = [], {}
     for case, each in found.items():
@@ -157,9 +165,9 @@ def run_case(server: KafkaServer, folder: Path, config: Path, load: Load, worker
             if looks[-1].done >= load.num_readings:
                 warm = WARM_UP * load.num_readings
                 timed = [look for look in looks if look.done >= warm and look.is_fed]
-                # with few readings there is no time for two looks in between
-                begun, last = (timed[0], timed[-1]) if len(timed) > 1 else (looks[0], looks[-1])
-                return _compare(begun, last, workers)
+                if len(timed) < 2:  # with few readings there is no time for two in between
+                    timed = [before for before, look in pairwise(looks) if look.done] + looks[-1:]
+                return _compare(timed[0], timed[-1], workers)
             time.sleep(LOOK_S)
     raise TimeoutError(
         f"expected {load.num_readings} readings to go through within {LIMIT_S:.0f} s; see {folder}"
