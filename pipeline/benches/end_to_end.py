@@ -44,7 +44,7 @@ STACK_S = 10.0
 LIMIT_S = 600.0
 LOOK_S = 2.0
 """Between two looks at the workers' metrics, which take their processors to make."""
-_CONSUMED = re.compile(r"^gatecast_readings_consumed_total(?:\{.*\})? (\S+)$", re.MULTILINE)
+_CONSUMED = re.compile(r'^gatecast_readings_consumed_total\{.*partition="(\d+)".*\} (\S+)$', re.MULTILINE)
 _LAG = re.compile(r"^gatecast_consumer_lag_records(?:\{.*\})? (\S+)$", re.MULTILINE)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -134,11 +134,12 @@ def write_config(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """At workers and broker: readings consumed so far, whether every partition has more of them, the workers'
-    metrics, processor time of both."""
+    """At workers and broker: readings consumed so far, in all and of the partition with the fewest; whether
+    every partition has more of them; the workers' metrics, and processor time of both."""
 
     at_s: float
     done: float
+    fewest: float
     is_fed: bool
     metrics: str
     workers_s: float
@@ -148,10 +149,14 @@ class Look:
     def take(cls, url: str, process: int, server: int) -> Look:
         # read whole at both ends only: to parse it takes as long as to make it
         metrics = requests.get(f"{url}/metrics", timeout=30).text
-        done = sum(float(number) for number in _CONSUMED.findall(metrics))
+        consumed: dict[str, float] = {}
+        for partition, number in _CONSUMED.findall(metrics):  # also of workers that do not have it
+            consumed[partition] = consumed.get(partition, 0.0) + float(number)
+        done, fewest = sum(consumed.values()), min(consumed.values(), default=0.0)
         lags = [float(number) for number in _LAG.findall(metrics)]
         is_fed = len(lags) == PARTITIONS and min(lags) > 0
-        return cls(time.perf_counter(), done, is_fed, metrics, find_cpu_s(process), find_cpu_s(server))
+        at_s = time.perf_counter()
+        return cls(at_s, done, fewest, is_fed, metrics, find_cpu_s(process), find_cpu_s(server))
 
 
 def run_case(server: KafkaServer, folder: Path, config: Path, load: Load, workers: int) -> Run:
@@ -163,8 +168,9 @@ def run_case(server: KafkaServer, folder: Path, config: Path, load: Load, worker
         while time.monotonic() < deadline:
             looks.append(Look.take(url, process.pid, server.pid))
             if looks[-1].done >= load.num_readings:
-                warm = WARM_UP * load.num_readings
-                timed = [look for look in looks if look.done >= warm and look.is_fed]
+                # of each partition: a single worker takes one after the other, and the later is young longer
+                warm = WARM_UP * load.num_readings / PARTITIONS
+                timed = [look for look in looks if look.fewest >= warm and look.is_fed]
                 if len(timed) < 2:  # with few readings there is no time for two in between
                     timed = [before for before, look in pairwise(looks) if look.done] + looks[-1:]
                 return _compare(timed[0], timed[-1], workers)
