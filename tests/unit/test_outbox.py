@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from pipeline.issued import Selection
@@ -38,17 +37,7 @@ def test_few_waves_wait_for_each_other(outbox: Outbox, emitter: MemoryEmitter) -
     assert len(emitter.sent) == 2 * MOST_WAVES - 1
 
 
-def test_what_waited_is_what_was_said(outbox: Outbox, emitter: MemoryEmitter) -> None:
-    """The bank has gone on by the time that it is sent."""
-    waves, alone = make_waves(3, 30), Selection(NAMES, ("blend",))
-    for stepped in waves:
-        outbox.add(stepped)
-    outbox.send()
-    for stepped, forecasts in zip(waves, emitter.sent, strict=True):
-        np.testing.assert_array_equal(forecasts.lower, alone.take(stepped).lower)
-
-
-def test_what_could_not_be_sent_is_not_sent_later(emitter: MemoryEmitter) -> None:
+def test_what_could_not_be_sent_is_not_sent_later() -> None:
     """A worker that can't send ends, and begins anew from its last checkpoint."""
 
     class Broken(MemoryEmitter):
