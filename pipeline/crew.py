@@ -8,6 +8,7 @@ all.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -80,7 +81,8 @@ class Crew:
             login = f"{config.server.username}:{config.server.password.get_secret_value()}"
             self._session.headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
         scheme = "https" if options.tls is not None else "http"
-        command = [sys.executable, "-m", "pipeline", "run", *(("--config", path) if path else ())]
+        command = [sys.executable, "-m", "pipeline", "run", "--supervisor", str(os.getpid())]
+        command += ("--config", path) if path else ()
         self.members = [
             Member(
                 number=number,

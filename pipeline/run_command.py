@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 from datetime import UTC, datetime
@@ -73,7 +74,11 @@ def set_up_log(config: Config) -> None:
     "--workers", default=1, show_default=True, type=click.IntRange(min=1, max=1_024),
     help="So many processes, each on one core, share the partitions.",
 )  # fmt: skip
-def run(path: str | None, workers: int) -> None:
+@click.option(
+    "--supervisor", type=int, hidden=True,
+    help="Process that started this one, for whom it ends. A supervisor that is killed can't say so itself.",
+)  # fmt: skip
+def run(path: str | None, workers: int, supervisor: int | None) -> None:
     """Read sensor streams from Kafka, forecast and learn, until stopped.
 
     \b
@@ -98,7 +103,7 @@ def run(path: str | None, workers: int) -> None:
         if signals.is_asked_to_declare:
             signals.is_asked_to_declare = False
             worker.declare()
-        return signals.is_over
+        return signals.is_over or supervisor not in (None, os.getppid())
 
     worker.run(is_over)
 

@@ -57,6 +57,23 @@ def test_two_workers_behind_one_port(bootstrap: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_nobody_is_left_behind_by_a_supervisor_that_dies(bootstrap: str, tmp_path: Path) -> None:
+    """As one does that is told twice to end, by Ctrl-C and by whoever started it."""
+    toml, log = tmp_path / "gatecast.toml", tmp_path / "crew.log"
+    toml.write_text(f'[kafka]\nbootstrap = "{bootstrap}"\n[server]\nport = 0\n')
+    with log.open("wb") as stderr:
+        crew = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "run", "--config", str(toml), "--workers", "2"],
+            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=stderr, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    wait_for(log, lambda: len(list_children(crew.pid)) == 2)
+    left = list_children(crew.pid)
+    crew.kill()
+    crew.wait()
+    wait_for(log, lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
+
+
+@pytest.mark.slow
 def test_a_configuration_that_is_refused_ends_all(bootstrap: str, tmp_path: Path) -> None:
     toml = tmp_path / "gatecast.toml"
     toml.write_text(
