@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.codec.ids import Ids
-from pipeline.codec.reasons import Reason
+from pipeline.codec.ids import Ids, to_number
 from pipeline.records import Int64Array
 
 MAX_CACHED_BYTES = 64 * 1024
@@ -64,15 +63,10 @@ class ArrowIds:
 
     def _find_each(self, column: Any, key: bytes | None) -> Int64Array:
         texts = column.to_pylist()
-        known = self._ids.find_known(texts)
-        if known is None:
-            found = [self._ids.read(text, key) for text in texts]
-            known = [-number.value if isinstance(number, Reason) else number for number in found]
-        return np.array(known, dtype=np.int64)
+        return np.array(self._ids.read_all(texts, (key,), [0] * len(texts)), dtype=np.int64)
 
     def _find_key(self, key: bytes | None) -> int:
-        found = self._ids.find_key(key)
-        return -found.value if isinstance(found, Reason) else found
+        return to_number(self._ids.find_key(key))
 
 
 def is_text(kind: Any) -> bool:

@@ -9,6 +9,7 @@ from pipeline.codec.fields import ABSENT, Path, find, read_places
 from pipeline.codec.ids import Ids
 from pipeline.codec.json import parse_all, refuse
 from pipeline.codec.options import CodecOptions
+from pipeline.codec.plain_columns import PlainColumns
 from pipeline.codec.reasons import Reason
 from pipeline.codec.values import Qualities
 
@@ -25,8 +26,12 @@ class ColumnsDecoder:
         self._ids = ids
         self._places = read_places(options)
         self._qualities = Qualities(options.fields.good)
+        self._plain = PlainColumns(options, self._places, ids)
 
     def decode(self, places: Sequence[int], payloads: Sequence[bytes], draft: Draft) -> Columns:
+        plain = self._plain.read(places, payloads, draft)
+        if plain is not None:
+            return plain
         rows = Rows.empty()
         places, found = refuse(places, parse_all(payloads), (dict,), draft)
         for place, message in zip(places, found, strict=True):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.codec import CodecOptions, FieldOptions, build_codec
+import pytest
+
+from pipeline.codec import CodecOptions, FieldOptions, build_codec, plain_columns
+from pipeline.codec.drafts import Draft
+from pipeline.codec.fields import read_places
+from pipeline.codec.ids import Ids
+from pipeline.codec.plain_columns import PlainColumns
 from tests.unit.codec.batches import NOW_MS, build_messages, check_account, dump, list_outcomes, list_readings
 
 
@@ -50,3 +56,67 @@ def test_limit_of_readings() -> None:
     messages = build_messages([dump({"series": "a", "value": [1] * length}) for length in (2, 3)])
     decoded = build_codec(CodecOptions(format="columns", max_readings=2)).decode(messages)
     assert list_outcomes(decoded, 2) == [("good", "good"), ("=too_many_readings",)]
+
+
+PLAIN = {"series": ["a", "b"], "time": [1795415863000, 1795415863001], "value": [1, 2.5]}
+
+
+def is_plain(reader: PlainColumns, options: CodecOptions, *payloads: bytes) -> bool:
+    draft = Draft(options, build_messages(payloads))
+    found = reader.read(range(len(payloads)), payloads, draft)
+    assert found is not None or not draft.places  # else they would be told of twice
+    return found is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"value": [1, None]},
+        {"time": 1795415863000},
+        {"series": "a"},
+        {"series": ["a", ""]},
+    ],
+)
+def test_what_is_plain(change: dict[str, object]) -> None:
+    options = CodecOptions(format="columns")
+    reader = PlainColumns(options, read_places(options), Ids())
+    assert is_plain(reader, options, dump(PLAIN | change), dump(PLAIN | change))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        CodecOptions(format="columns", fields=FieldOptions(quality="q")),
+        CodecOptions(format="columns", fields=FieldOptions(time="t.ms")),
+        CodecOptions(format="columns", fields=FieldOptions(time="value")),
+        CodecOptions(format="columns", time_unit="rfc3339"),
+        CodecOptions(format="columns", max_readings=1),
+    ],
+)
+def test_options_with_which_nothing_is_plain(options: CodecOptions) -> None:
+    assert not is_plain(PlainColumns(options, read_places(options), Ids()), options, dump(PLAIN))
+
+
+def test_numbers_kept_are_forgotten_with_the_ids() -> None:
+    ids, options = Ids(max_kept=1), CodecOptions(format="columns")
+    reader = PlainColumns(options, read_places(options), ids)
+    assert is_plain(reader, options, dump(PLAIN))
+    ids.renew()
+    assert ids.find("b") == 0
+    assert is_plain(reader, options, dump(PLAIN))
+    assert ids.series == ("b", "a")
+
+
+def test_texts_no_longer_kept_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_columns, "MAX_CACHED_BYTES", 20)
+    codec = build_codec(CodecOptions(format="columns"))
+    batch = [dump(PLAIN | {"series": [f"a{k}", "b"]}) for k in range(5)]
+    batch.append(dump(PLAIN | {"series": ["a0", "b" * 40]}))
+    for _ in range(2):
+        decoded = codec.decode(build_messages(batch))
+        assert [reading[2] for reading in list_readings(decoded)] == [
+            *(name for k in range(5) for name in (f"a{k}", "b")),
+            "a0",
+            "b" * 40,
+        ]
