@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -123,20 +124,43 @@ def exposition(runs: int, json_path: Path | None) -> None:
     "--workers", default=2, show_default=True, type=click.IntRange(min=1), help="Processes of the worker."
 )
 @click.option("--device", default="auto", show_default=True, help="Of the workers: auto, cpu or cuda.")
+@click.option(
+    "--worker-cores",
+    help="Numbers of cores, as 0,1: they are the workers' alone, and broker and yardstick keep to the others "
+    "(Linux). [default: all share all]",
+)
 @_SCALE
 @_RUNS
 @_JSON
-def end_to_end(workers: int, device: str, scale: float, runs: int, json_path: Path | None) -> None:
+def end_to_end(
+    workers: int, device: str, worker_cores: str | None, scale: float, runs: int, json_path: Path | None
+) -> None:
     """Readings per second through real workers and a real broker, beside one network per sensor.
 
     Example:
       gatecast bench end-to-end --runs 3 --json end-to-end.json
     """
+    cores = _read_cores(worker_cores)
     from pipeline.benches.end_to_end import run_end_to_end
 
     with _explained():
-        rows, more = run_end_to_end(runs, workers, scale, device, tell=partial(click.echo, err=True))
+        rows, more = run_end_to_end(runs, workers, scale, device, cores, tell=partial(click.echo, err=True))
     _report(rows, json_path, **more)
+
+
+def _read_cores(text: str | None) -> frozenset[int]:
+    """Raises UsageError unless some of the cores that this process may use are named, and not all."""
+    if text is None:
+        return frozenset()
+    parts = [part.strip() for part in text.split(",")]
+    cores = frozenset(int(part) for part in parts if part.isdecimal())
+    allowed = os.sched_getaffinity(0)
+    if not all(part.isdecimal() for part in parts) or not cores < allowed:
+        raise click.UsageError(
+            f"--worker-cores: expected some of {','.join(map(str, sorted(allowed)))}, and one left for the "
+            f"broker, got {text!r}."
+        )
+    return cores
 
 
 @bench.command("scaling", short_help="With the number of series, the size of a shard, the workers.")

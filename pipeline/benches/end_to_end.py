@@ -2,8 +2,8 @@
 
 The workers are processes as `gatecast run` starts them, with the defaults (rnn, lstm, references, blend, 24
 steps, learning) and the blend's forecasts sent as Arrow. The rate is that between two looks at their metrics,
-after a warm-up; where the time goes comes from the same metrics. The broker shares the machine: its share of
-the cores is reported.
+after a warm-up; where the time goes comes from the same metrics. The broker shares the machine, or all cores
+but those of the workers: its share of the cores is reported.
 """
 
 from __future__ import annotations
@@ -63,12 +63,18 @@ def run_end_to_end(
     workers: int,
     scale: float = 1.0,
     device: str = "auto",
+    worker_cores: frozenset[int] = frozenset(),
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Row], dict[str, object]]:
-    """Rows, and what else the report says. Starts a broker of its own, whose cores are measured. tell: is
-    given a line for each figure as it is found, since all of them take minutes."""
+    """Rows, and what else the report says. Starts a broker of its own, whose cores are measured.
+    worker_cores: that are the workers' alone; without, all share all. tell: is given a line for each figure
+    as it is found, since all of them take minutes."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as server:
+    with (
+        keep_off(worker_cores),
+        tempfile.TemporaryDirectory() as name,
+        KafkaServer(Path(name) / "kafka") as server,
+    ):
         found: dict[str, list[Run]] = {case: [] for case in ROUNDS}
         stack: list[float] = []
         tag = uuid.uuid4().hex[:8]
@@ -82,7 +88,9 @@ def run_end_to_end(
                 folder = Path(name) / f"{case}-{number}"
                 folder.mkdir()
                 config = write_config(folder, server.bootstrap, topic, f"bench-{tag}", case, device)
-                found[case].append(run_case(server, folder, config, _load(case, scale), workers))
+                found[case].append(
+                    run_case(server, folder, config, _load(case, scale), workers, worker_cores)
+                )
                 tell(f"run {number + 1} of {runs}, {case}: {found[case][-1].rate:,.0f} readings/s")
             stack.append(run_stack(server.bootstrap, topics["json"], f"bench-{tag}-plain", STACK_S * scale))
             tell(f"run {number + 1} of {runs}, {STACK}: {stack[-1]:,.0f} readings/s")
@@ -100,9 +108,20 @@ def run_end_to_end(
         )  # fmt: skip
     return rows, {
         "workers": workers, "partitions": PARTITIONS, "device": device, "cores": len(os.sched_getaffinity(0)),
-        "cores_used": cpu,
+        "worker_cores": sorted(worker_cores), "cores_used": cpu,
         "configuration": "defaults (24 steps; the references, rnn, lstm, blend), blend sent as Arrow",
     }  # fmt: skip
+
+
+@contextmanager
+def keep_off(cores: frozenset[int]) -> Iterator[None]:
+    """Binds this thread, and what it starts meanwhile, to the cores that it may use but for these (Linux)."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, allowed - cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _load(case: str, scale: float) -> Load:
@@ -159,11 +178,18 @@ class Look:
         return cls(at_s, done, fewest, is_fed, metrics, find_cpu_s(process), find_cpu_s(server))
 
 
-def run_case(server: KafkaServer, folder: Path, config: Path, load: Load, workers: int) -> Run:
+def run_case(
+    server: KafkaServer,
+    folder: Path,
+    config: Path,
+    load: Load,
+    workers: int,
+    cores: frozenset[int] = frozenset(),
+) -> Run:
     """Until all readings have gone through: from the warm-up's end to the last look at which no partition
-    was at its end."""
+    was at its end. cores: of the workers; without, those of this process."""
     looks: list[Look] = []
-    with start_workers(folder, config, workers) as (process, url):
+    with start_workers(folder, config, workers, cores) as (process, url):
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
             looks.append(Look.take(url, process.pid, server.pid))
@@ -193,12 +219,16 @@ def _compare(begun: Look, last: Look, workers: int) -> Run:
 
 
 @contextmanager
-def start_workers(folder: Path, config: Path, workers: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def start_workers(
+    folder: Path, config: Path, workers: int, cores: frozenset[int]
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     log = folder / "worker.log"
     command = [sys.executable, "-m", "pipeline", "run", "--config", str(config), "--workers", str(workers)]
     with log.open("wb") as stderr:
         process = subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL)
     try:
+        if cores:
+            os.sched_setaffinity(process.pid, cores)  # and so of all that it starts
         deadline = time.monotonic() + 60.0
         while process.poll() is None and time.monotonic() < deadline:
             found = re.search(r"(?:listening at|workers behind) (http\S+?):?(?:\s|$)", log.read_text())

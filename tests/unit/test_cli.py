@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +89,13 @@ def test_a_benchmark_on_no_such_gpu_says_so_at_once(device: str) -> None:
     assert result.exit_code == 2
     assert result.stderr.startswith(f"gatecast: --device {device} can't be used (")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("cores", ["x", "", "0,", "100000", ",".join(map(str, os.sched_getaffinity(0)))])
+def test_cores_that_can_not_be_the_workers(cores: str) -> None:
+    result = call("bench", "end-to-end", "--worker-cores", cores)
+    assert result.exit_code == 2
+    assert f"and one left for the broker, got {cores!r}." in result.stderr
 
 
 def test_unknown_command_names_the_nearest() -> None:
