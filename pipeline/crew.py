@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import requests
@@ -49,6 +49,7 @@ class Member:
     url: str
     command: list[str]
     environment: Mapping[str, str]
+    core: int | None = None  # that it keeps to
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
     pause_s: float = FIRST_PAUSE_S
@@ -59,6 +60,8 @@ class Member:
         self.process = subprocess.Popen(
             self.command, env=dict(self.environment), stdin=subprocess.DEVNULL, start_new_session=True
         )
+        if self.core is not None:
+            os.sched_setaffinity(self.process.pid, {self.core})  # and so of all threads, which come later
         self.started_s = now_s
 
 
@@ -71,9 +74,12 @@ class Crew:
         path: str | None,
         size: int,
         options: HttpOptions,
+        *,
+        cores: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """path: of the configuration file, for the processes to read themselves."""
+        """path: of the configuration file, for the processes to read themselves. cores: to each process one
+        in turn, which it keeps to (Linux); without, the system moves them about."""
         self._clock = clock
         self._session = requests.Session()
         self._verify = False  # our own processes, on this machine
@@ -89,6 +95,7 @@ class Crew:
                 url=f"{scheme}://127.0.0.1:{port}",
                 command=command,
                 environment=make_environment(config, number, port),
+                core=cores[number % len(cores)] if cores else None,
             )
             for number, port in enumerate(_find_ports(options.port, size))
         ]

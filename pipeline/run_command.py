@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -75,10 +76,15 @@ def set_up_log(config: Config) -> None:
     help="So many processes, each on one core, share the partitions.",
 )  # fmt: skip
 @click.option(
+    "--pin", is_flag=True,
+    help="Keep each of several workers to a core of its own (Linux), for some percent more; where other "
+    "programs need those cores at times, it has to wait for them.",
+)  # fmt: skip
+@click.option(
     "--supervisor", type=int, hidden=True,
     help="Process that started this one, for whom it ends. A supervisor that is killed can't say so itself.",
 )  # fmt: skip
-def run(path: str | None, workers: int, supervisor: int | None) -> None:
+def run(path: str | None, workers: int, pin: bool, supervisor: int | None) -> None:
     """Read sensor streams from Kafka, forecast and learn, until stopped.
 
     \b
@@ -89,10 +95,12 @@ def run(path: str | None, workers: int, supervisor: int | None) -> None:
     SIGTERM or Ctrl-C saves what was learnt and ends; SIGHUP reads the series file again. With several workers
     one port serves all of their metrics; each has a page of its own on the ports behind it.
     """
+    if pin and (workers == 1 or not hasattr(os, "sched_setaffinity")):
+        raise click.UsageError("--pin: expected --workers of 2 or more, on Linux.")
     config = load_config(path)
     set_up_log(config)
     if workers > 1:
-        sys.exit(_run_crew(config, path, workers))
+        sys.exit(_run_crew(config, path, workers, sorted(os.sched_getaffinity(0)) if pin else ()))
     from pipeline.app import Worker  # torch takes seconds to load; --help need not wait
 
     worker = Worker(config)
@@ -108,11 +116,11 @@ def run(path: str | None, workers: int, supervisor: int | None) -> None:
     worker.run(is_over)
 
 
-def _run_crew(config: Config, path: str | None, workers: int) -> int:
+def _run_crew(config: Config, path: str | None, workers: int, cores: Sequence[int]) -> int:
     from pipeline.app import read_http_options
     from pipeline.crew import Crew
 
-    crew = Crew(config, path, workers, read_http_options(config))
+    crew = Crew(config, path, workers, read_http_options(config), cores=cores)
     signals = Signals()
 
     def is_asked_to_declare() -> bool:

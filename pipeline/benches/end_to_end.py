@@ -1,9 +1,9 @@
 """`gatecast bench end-to-end`: a topic filled beforehand goes through real workers into the forecasts topic.
 
-The workers are processes as `gatecast run` starts them, with the defaults (rnn, lstm, references, blend, 24
-steps, learning) and the blend's forecasts sent as Arrow. The rate is that between two looks at their metrics,
-after a warm-up; where the time goes comes from the same metrics. The broker shares the machine, or all cores
-but those of the workers: its share of the cores is reported.
+The workers are processes as `gatecast run --workers N --pin` starts them, with the defaults (rnn, lstm,
+references, blend, 24 steps, learning) and the blend's forecasts sent as Arrow. The rate is that between two
+looks at their metrics, after a warm-up; where the time goes comes from the same metrics. The broker shares
+the machine, or all cores but those of the workers: its share of the cores is reported.
 """
 
 from __future__ import annotations
@@ -223,7 +223,8 @@ def start_workers(
     folder: Path, config: Path, workers: int, cores: frozenset[int]
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     log = folder / "worker.log"
-    command = [sys.executable, "-m", "pipeline", "run", "--config", str(config), "--workers", str(workers)]
+    command = [sys.executable, "-m", "pipeline", "run", "--config", str(config)]
+    command += ["--workers", str(workers), "--pin"] if workers > 1 else []
     with log.open("wb") as stderr:
         process = subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL)
     try:

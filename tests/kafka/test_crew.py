@@ -36,7 +36,7 @@ def test_two_workers_behind_one_port(bootstrap: str, tmp_path: Path) -> None:
     log = tmp_path / "crew.log"
     with log.open("wb") as stderr:
         crew = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "run", "--config", str(toml), "--workers", "2"],
+            [sys.executable, "-m", "pipeline", "run", "--config", str(toml), "--workers", "2", "--pin"],
             cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=stderr, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     try:
@@ -48,6 +48,9 @@ def test_two_workers_behind_one_port(bootstrap: str, tmp_path: Path) -> None:
         wait_for(
             log, lambda: find_assigned(url) == {"0": 2, "1": 2} and victim not in list_children(crew.pid)
         )
+        first, *others = sorted(os.sched_getaffinity(0))
+        kept = [os.sched_getaffinity(worker) for worker in list_children(crew.pid)]
+        assert sorted(kept, key=min) == [{first}, {(others or [first])[0]}]
         crew.send_signal(signal.SIGTERM)
         assert crew.wait(30) == 0
         assert list_children(crew.pid) == []
