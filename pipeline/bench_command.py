@@ -64,10 +64,8 @@ def engine(series: str, device: str, runs: int, json_path: Path | None) -> None:
     if device == "cpu":
         _report(run_engine(tuple(counts), runs), json_path)
         return
-    try:
+    with _on(device):
         rows, more = run_engine_on(device, tuple(counts), runs)
-    except (RuntimeError, AssertionError, ValueError) as error:  # no CUDA in torch, or no such GPU
-        raise click.UsageError(f"--device {device} can't be used ({str(error).splitlines()[0]})") from error
     _report(rows, json_path, **more)
 
 
@@ -141,7 +139,13 @@ def end_to_end(
       gatecast bench end-to-end --runs 3 --json end-to-end.json
     """
     cores = _read_cores(worker_cores)
+    import torch
+
     from pipeline.benches.end_to_end import run_end_to_end
+
+    with _on(device):
+        if device != "auto":
+            torch.empty(0, device=device)  # before minutes are spent
 
     with _explained():
         rows, more = run_end_to_end(runs, workers, scale, device, cores, tell=partial(click.echo, err=True))
@@ -199,6 +203,15 @@ def _broker(bootstrap: str | None) -> Iterator[str]:
 
         with tempfile.TemporaryDirectory() as folder, KafkaServer(Path(folder)) as server:
             yield server.bootstrap
+
+
+@contextmanager
+def _on(device: str) -> Iterator[None]:
+    """Says in one sentence that torch has no CUDA, or that there is no such device."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise click.UsageError(f"--device {device} can't be used ({str(error).splitlines()[0]})") from error
 
 
 @contextmanager

@@ -83,9 +83,12 @@ def test_wrong_usage_is_one_sentence_and_code_2(table: Path, args: list[str], wo
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("device", ["abacus", "cpu:0", "cuda:99"])
-def test_a_benchmark_on_no_such_gpu_says_so_at_once(device: str) -> None:
-    result = call("bench", "engine", "--device", device, "--series", "1")
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [("engine", "abacus"), ("engine", "cpu:0"), ("engine", "cuda:99"), ("end-to-end", "abacus")],
+)
+def test_a_benchmark_on_no_such_device_says_so_at_once(name: str, device: str) -> None:
+    result = call("bench", name, "--device", device)
     assert result.exit_code == 2
     assert result.stderr.startswith(f"gatecast: --device {device} can't be used (")
     assert result.stderr.count("\n") == 1
