@@ -45,7 +45,7 @@ LIMIT_S = 600.0
 LOOK_S = 2.0
 """Between two looks at the workers' metrics, which take their processors to make."""
 _CONSUMED = re.compile(r'^gatecast_readings_consumed_total\{.*partition="(\d+)".*\} (\S+)$', re.MULTILINE)
-_LAG = re.compile(r"^gatecast_consumer_lag_records(?:\{.*\})? (\S+)$", re.MULTILINE)
+LAG = re.compile(r"^gatecast_consumer_lag_records(?:\{.*\})? (\S+)$", re.MULTILINE)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -172,7 +172,7 @@ class Look:
         for partition, number in _CONSUMED.findall(metrics):  # also of workers that do not have it
             consumed[partition] = consumed.get(partition, 0.0) + float(number)
         done, fewest = sum(consumed.values()), min(consumed.values(), default=0.0)
-        lags = [float(number) for number in _LAG.findall(metrics)]
+        lags = [float(number) for number in LAG.findall(metrics)]
         is_fed = len(lags) == PARTITIONS and min(lags) > 0
         at_s = time.perf_counter()
         return cls(at_s, done, fewest, is_fed, metrics, find_cpu_s(process), find_cpu_s(server))

@@ -25,7 +25,7 @@ from pipeline.codec.values import split_faults
 from pipeline.records import Float64Array, Int64Array
 
 MAX_CACHED_BYTES = 4 * 1024 * 1024
-"""Of texts whose numbers are kept: some 200 000 ids. Numbers take 11 MiB at most, for ids of one letter."""
+"""Of texts whose numbers are kept: some 200 000 ids; their numbers take 11 MiB at most."""
 
 _FIELDS = {"series": msgspec.Raw, "time": int | list[int], "value": list[float | None]}
 _decode_ids = msgspec.json.Decoder(str | list[str]).decode
@@ -41,7 +41,8 @@ class PlainColumns:
         self._ids = ids
         self._generation = ids.generation
         self._cached: dict[bytes, Int64Array] = {}
-        self._cached_bytes = 0
+        self.cached_bytes = 0
+        """Of the texts that are kept."""
 
     def read(self, places: Sequence[int], payloads: Sequence[bytes], draft: Draft) -> Columns | None:
         """All readings of a batch, of which the draft is told; None, and the draft as it was, if a message is
@@ -73,7 +74,7 @@ class PlainColumns:
     ) -> Int64Array | None:
         """The numbers [N] of ids. None if there are not as many as values, or a field comes twice."""
         if self._generation != self._ids.generation:
-            self._cached, self._cached_bytes, self._generation = {}, 0, self._ids.generation
+            self._cached, self.cached_bytes, self._generation = {}, 0, self._ids.generation
         parts = []
         for one, payload, count in zip(found, payloads, counts, strict=True):
             text = bytes(one.series)
@@ -98,11 +99,11 @@ class PlainColumns:
         found = self._ids.find_all(ids if isinstance(ids, list) else [ids])
         numbers = np.array(found if isinstance(ids, list) else found[0], dtype=np.int64)
         if len(text) <= MAX_CACHED_BYTES:
-            self._cached_bytes += len(text)
-            while self._cached_bytes > MAX_CACHED_BYTES:
+            self.cached_bytes += len(text)
+            while self.cached_bytes > MAX_CACHED_BYTES:
                 oldest = next(iter(self._cached))
                 del self._cached[oldest]
-                self._cached_bytes -= len(oldest)
+                self.cached_bytes -= len(oldest)
             self._cached[text] = numbers
         return numbers
 

@@ -31,7 +31,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,10 +40,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import requests
 import torch
 from kafka import KafkaConsumer, TopicPartition
 
-from pipeline.benches.end_to_end import find_cpu_s, find_processes
+from pipeline.benches.end_to_end import LAG, find_cpu_s, find_processes
 from pipeline.benches.rows import commit
 from pipeline.demo.kafka_server import KafkaServer
 from tests.kafka.live import Metrics, find_ends, make_config, make_topics, open_reader, scrape
@@ -65,7 +65,6 @@ class Key(msgspec.Struct):
     time: int
 
 
-_LAG = re.compile(rb"^gatecast_consumer_lag_records\{[^}]*\} (\S+)$", re.MULTILINE)
 _decode = msgspec.json.Decoder(Key).decode
 
 
@@ -226,8 +225,7 @@ def watch(
                 f"soak: ended after {now_s:.0f} s: worker {worker.poll()}, load {feeder.poll()} "
                 "(exit status, or minus the signal; None goes on)"
             )
-        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
-            lags = _LAG.findall(answer.read())
+        lags = LAG.findall(requests.get(f"{url}/metrics", timeout=10).text)
         samples.at_s.append(round(now_s, 1))
         samples.rss_mb.append(round(find_rss_of_all(worker.pid) / MEGABYTE, 1))
         samples.lag.append(int(sum(map(float, lags))))

@@ -108,15 +108,14 @@ def test_numbers_kept_are_forgotten_with_the_ids() -> None:
     assert ids.series == ("b", "a")
 
 
-def test_texts_no_longer_kept_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain_columns, "MAX_CACHED_BYTES", 20)
-    codec = build_codec(CodecOptions(format="columns"))
-    batch = [dump(PLAIN | {"series": [f"a{k}", "b"]}) for k in range(5)]
-    batch.append(dump(PLAIN | {"series": ["a0", "b" * 40]}))
+def test_texts_kept_are_bounded_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_columns, "MAX_CACHED_BYTES", 25)
+    ids, options = Ids(), CodecOptions(format="columns")
+    reader = PlainColumns(options, read_places(options), ids)
+    names = [[f"a{k}", "b"] for k in range(5)] + [["a0", "b" * 40]]
+    payloads = [dump(PLAIN | {"series": pair}) for pair in names]
     for _ in range(2):
-        decoded = codec.decode(build_messages(batch))
-        assert [reading[2] for reading in list_readings(decoded)] == [
-            *(name for k in range(5) for name in (f"a{k}", "b")),
-            "a0",
-            "b" * 40,
-        ]
+        found = reader.read(range(6), payloads, Draft(options, build_messages(payloads)))
+        assert found is not None
+        assert [ids.series[number] for number in found.number] == [name for pair in names for name in pair]
+        assert 0 < reader.cached_bytes <= 25
