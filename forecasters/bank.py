@@ -502,12 +502,14 @@ class Bank:
                 said = model.publish(wave, said)
             said_X.append(said)
             self._seconds[name] += time.perf_counter() - started
-        published, count = self._believable(wave, torch.stack(said_X), is_real)
+        num, edges = len(said_X), self._find_edges(wave)
+        published = wave.x_FR.new_empty(num + (self.blend is not None), self.horizon, wave.rows.padded)
+        experts = torch.stack(said_X, out=published[:num])
+        count = self._believe(wave, edges, experts, is_real)
         if self.blend:
             started = time.perf_counter()
-            blended, stack = self.blend.forecast(wave.rows, published)
-            blended, blend_count = self._believable(wave, blended[None], is_real)
-            published, count = torch.cat([published, blended]), torch.cat([count, blend_count])
+            published[num], stack = self.blend.forecast(wave.rows, experts)
+            count = torch.cat([count, self._believe(wave, edges, published[num:], is_real)])
             raw.append(self._keepable(stack))
             self._seconds[BLEND] += time.perf_counter() - started
         if self._name_at is not None:  # the blend is not the last one
@@ -522,21 +524,30 @@ class Bank:
         """`[…, H, R]` to `[…, Q, R]`."""
         return said if self._interpolate.dense else said.index_select(-2, self._scored_at)
 
-    def _believable(self, wave: Wave, said_EHR: Tensor, is_real: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(forecasts, how many of each forecaster were replaced `[E]`): by naive where one is not finite, or
-        lies beyond the observed range by more than that range."""
+    @staticmethod
+    def _find_edges(wave: Wave) -> tuple[Tensor, Tensor]:
+        """`[R]` between which departures are believed: the observed range, and as much again on each side."""
         spread = wave.highest - wave.lowest
-        most, least = (
-            edge.sub_(wave.last).div_(wave.scale) for edge in (wave.highest + spread, wave.lowest - spread)
+        least, most = (
+            edge.sub_(wave.last).div_(wave.scale) for edge in (wave.lowest - spread, wave.highest + spread)
         )
+        return least, most
+
+    @staticmethod
+    def _believe(
+        wave: Wave, edges: tuple[Tensor, Tensor], said_EHR: Tensor, is_real: Tensor | None
+    ) -> Tensor:
+        """How many of each forecaster `[E]` were replaced, in place, by naive: where one is not finite, or
+        lies beyond the edges."""
+        least, most = edges
         if is_real is None:  # elsewhere to ask is to wait
             low, high = said_EHR.amin((0, 1)), said_EHR.amax((0, 1))
             stand = (low >= least).logical_and_(high <= most)  # False for NaN
             if stand[: wave.rows.num].numpy().all():
-                return said_EHR, torch.zeros(said_EHR.shape[0], dtype=torch.int64)
-        stands = (said_EHR >= least).logical_and_(said_EHR <= most)
-        fallen = ~stands.narrow(-1, 0, wave.rows.num) if is_real is None else ~stands & is_real
-        return torch.where(stands, said_EHR, 0.0), fallen.sum((1, 2))
+                return torch.zeros(said_EHR.shape[0], dtype=torch.int64)
+        falls = (said_EHR >= least).logical_and_(said_EHR <= most).logical_not_()
+        said_EHR.masked_fill_(falls, 0.0)
+        return (falls.narrow(-1, 0, wave.rows.num) if is_real is None else falls & is_real).sum((1, 2))
 
     def _forecast_and_keep(
         self, wave: Wave, places: Places, is_real: Tensor | None

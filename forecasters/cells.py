@@ -158,6 +158,11 @@ def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -
     return (torch.rand(*shape, generator=generator) * 2.0 - 1.0) * bound
 
 
+def _parts(steps: Tensor) -> tuple[Tensor, ...]:
+    """`[K, N, …]` as K · N views."""
+    return steps.flatten(0, 1).unbind(0)
+
+
 class Elman(Cell):
     """h' = tanh(W x + U h + b) (Elman 1990)."""
 
@@ -222,13 +227,13 @@ class LSTM(Cell):
         # cell gate and cell before, doubled: the cell can then go through a sigmoid as it is
         gc_K2DR = state.new_empty(k + 1, 2, d, r)
         torch.mul(state[d:], TWO, out=gc_K2DR[0, 1])
-        ins, a, gc, t = whole.unbind(0), a_K4DR.unbind(0), gc_K2DR.unbind(0), t_KDR.unbind(0)
-        h = outputs.unbind(0)
+        # all views at once: each call for one costs as much as the arithmetic on a small wave
+        z, a, gc = a_K4DR.flatten(1, 2).unbind(0), _parts(a_K4DR), _parts(gc_K2DR)
+        ins, t, h = whole.unbind(0), t_KDR.unbind(0), outputs.unbind(0)
         for s in range(k):
-            torch.mm(self.weights, ins[s], out=a[s].view(4 * d, r)).sigmoid_()
-            i, f, sigma, o = a[s].unbind(0)
-            g, c = gc[s].unbind(0)
-            c_new = gc[s + 1][1]
+            torch.mm(self.weights, ins[s], out=z[s]).sigmoid_()
+            i, f, sigma, o = a[4 * s : 4 * s + 4]
+            g, c, _, c_new = gc[2 * s : 2 * s + 4]
             torch.add(MINUS_TWO, sigma, alpha=4.0, out=g)
             torch.mul(f, c, out=c_new).addcmul_(i, g)
             from_sigmoid(torch.sigmoid(c_new, out=t[s]))
@@ -237,13 +242,14 @@ class LSTM(Cell):
 
     def backward(self, dh_KDR: Tensor, saved: Tape) -> Tensor | None:
         whole, gc, a, t = (part.unbind(0) for part in saved)
+        by_gate = _parts(saved[2])
         h, dhs, dx = self._outputs(saved[0]).unbind(0), dh_KDR.unbind(0), self._inputs_gradient(dh_KDR)
         dc, through = torch.zeros_like(dhs[0]), torch.empty_like(dhs[0])  # dc: by the doubled cell
         dz_4DR = torch.empty_like(a[0])
         dz, dz_2DR, dz_3DR, dz_g, dz_o = dz_4DR.flatten(0, 1), dz_4DR[:2], dz_4DR[:3], dz_4DR[2], dz_4DR[3]
         last = len(dhs) - 1
         for k in range(last, -1, -1):
-            i, f, _, o = a[k].unbind(0)
+            i, f, _, o = by_gate[4 * k : 4 * k + 4]
             # dc += dh · o (1 - t²) / 2, and o t is the output
             torch.addcmul(o, h[k + 1], t[k], value=-1.0, out=through)
             dc.addcmul_(dhs[k], through, value=0.5)

@@ -7,8 +7,11 @@ has the same shapes and takes the same calls, so that they can be recorded once 
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 
+@cache  # asked some ten times a wave, and each time the name of the device would be made anew
 def is_host(device: torch.device) -> bool:
     return device.type == "cpu"

@@ -73,6 +73,7 @@ class Linear(Forecaster):
             device,
         )
         self.live = 0  # series, at the last tick
+        self._waiting: tuple[Arrival | None, Ints] = (None, np.zeros(0, np.int64))  # of the last one
         self._eye = torch.eye(NUM, device=device) * self.prior
         self._ages_H1 = np.arange(self.horizon, 0, -1)[:, None]
 
@@ -112,12 +113,15 @@ class Linear(Forecaster):
 
     def _find_waiting(self, a: Arrival) -> Ints:
         """`[N]`, how many readings are to be learnt from now: 0 where it is not the series' turn."""
+        if self._waiting[0] is a:
+            return self._waiting[1]
         waiting: Ints = np.minimum(a.step - self.memory.timetable["learnt"][a.rows.host], self.together)
         if self.live >= chunks.LARGE:
             is_due = modulo(a.step + 1, self.together) == 0
             if int(a.since.min()) < chunks.YOUNG:
                 is_due |= a.since < chunks.YOUNG
             waiting *= is_due
+        self._waiting = a, waiting
         return waiting
 
     @staticmethod
