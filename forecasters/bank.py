@@ -20,7 +20,7 @@ import torch
 from forecasters import snapshot
 from forecasters.anomaly import Alarms, AlertOptions, Anomaly
 from forecasters.backlog import Backlog, Task
-from forecasters.blend import Blend
+from forecasters.blend import STACK_TICKS, Blend
 from forecasters.champion import LEADER, Champion
 from forecasters.checks import check_filled, check_readings
 from forecasters.chunks import Chunks, Plan
@@ -591,23 +591,29 @@ class Bank:
         return plan
 
     def _learn(self, plan: Plan | None) -> None:
-        """One step of the stack, and of each network where there is a plan for them."""
+        """One step of the stack where it is due, and of each network where there is a plan for them."""
         self.memory.courier.subject = plan
         nets = [model for name in self.nets if isinstance(model := self.models[name], Recurrent)]
         if self._launcher is None:
             self._train(plan)
-        else:
-            form: Hashable | None = ()
+        elif plan is not None or self._learns_stack:
+            form: Hashable | None = self._learns_stack
             if plan is not None:
-                form = (plan.padded, *(net.is_early for net in nets)) if plan.is_repeatable else None
+                early = (net.is_early for net in nets)
+                form = (self._learns_stack, plan.padded, *early) if plan.is_repeatable else None
             self._launcher.train(form, plan)
         if plan is not None:
             for net in nets:
                 net.count_step()
 
+    @property
+    def _learns_stack(self) -> bool:
+        """At this tick."""
+        return self.blend is not None and self.pace.ticks % STACK_TICKS == 0
+
     def _train(self, plan: Plan | None) -> None:
         """The device's part of it."""
-        if self.blend:
+        if self.blend and self._learns_stack:
             started = time.perf_counter()
             self.blend.learn_stack()
             self._seconds[BLEND] += time.perf_counter() - started

@@ -5,9 +5,9 @@ Letters: R rows (N of them no padding), X experts (X' = X + 1 with the stack), Q
 Weights are exponential in the discounted sum of losses (Vovk 1990; Cesa-Bianchi & Lugosi 2006, §2.9), which
 arrive with their targets. A loss is the squared error over the running mean square of the naive error, at
 most 4. The stack is a ridge regression of what happened on what the experts said (Breiman 1996), summed over
-the shard's series, and changes at ticks only. Its sums must not depend on the order of a tick's readings,
-since rows are sorted by slot and waves cut anywhere. So what is multiplied is first rounded to GRAIN and
-bounded: all products of a tick and all their sums are then exact in float64.
+the shard's series, and changes at every STACK_TICKS-th tick only. Its sums must not depend on the order of
+the readings between two of these, since rows are sorted by slot and waves cut anywhere. So what is multiplied
+is first rounded to GRAIN and bounded: all products and all their sums are then exact in float64.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ ETA = 0.05
 DISCOUNT = 0.999
 LOSS_LIMIT = 4.0
 VARIANCE_RATE = 1.0 / 500.0
+STACK_TICKS = 4
+"""Ticks for which the stack waits: to learn of all their readings takes as long as of one tick's."""
 STACK_FORGETTING = 0.9999
+"""Weight of the past, per tick."""
 STACK_RIDGE = 10.0
 WINSOR = 20.0
 GRAIN = 2.0**-14
-"""A number of at most 20 has 19 bits then, a product 38, and a sum of 1 024 of them (`pace.MAX_TICK`) 48 of
-the 53 that float64 has."""
+"""A number of at most 20 has 19 bits then, a product 38, and a sum of 4 096 of them (STACK_TICKS times
+`pace.MAX_TICK`) 50 of the 53 that float64 has."""
 SHARED = ("cross", "target", "tick_cross", "tick_target", "coefficients")
 """Tensors of the stack that are saved."""
 
@@ -53,7 +56,7 @@ class Blend:
         self._interpolate = Interpolation(horizon, device)
         self.cross = torch.zeros(num_scored, num_experts, num_experts, dtype=torch.float64, device=device)
         self.target = torch.zeros(num_scored, num_experts, dtype=torch.float64, device=device)
-        self.tick_cross = torch.zeros_like(self.cross)  # of what came since the last tick, in GRAIN²
+        self.tick_cross = torch.zeros_like(self.cross)  # of what came since it learnt, in GRAIN²
         self.tick_target = torch.zeros_like(self.target)
         self._ridge = STACK_RIDGE * torch.eye(num_experts, dtype=torch.float64, device=device)
         self.coefficients = torch.full((num_scored, num_experts), 1.0 / num_experts, device=device)
@@ -76,7 +79,7 @@ class Blend:
         self.fields.put(rows, b)
 
     def note(self, said_XQN: Tensor, dep_QN: Tensor, valid_QN: Tensor | None) -> None:
-        """What experts said and what happened, for the sums of the next tick; valid: None where all are."""
+        """What experts said and what happened, for the stack to learn from; valid: None where all are."""
         both = torch.cat([said_XQN, dep_QN[None]]).clamp_(-WINSOR, WINSOR).mul_(1.0 / GRAIN).round_()
         if valid_QN is not None:
             both = torch.where(valid_QN, both, 0.0)  # padding may hold anything
@@ -86,10 +89,9 @@ class Blend:
         self.tick_target.add_(sums[..., -1])
 
     def learn_stack(self) -> None:
-        """At a tick: everything that was noted since the last one."""
-        # one reading of every series is one step of forgetting
+        """At every STACK_TICKS-th tick: everything that was noted since the last one."""
         for total, new in ((self.cross, self.tick_cross), (self.target, self.tick_target)):
-            total.mul_(STACK_FORGETTING).add_(new, alpha=GRAIN * GRAIN)
+            total.mul_(STACK_FORGETTING**STACK_TICKS).add_(new, alpha=GRAIN * GRAIN)
             new.zero_()
         self.solve()
 
