@@ -44,6 +44,10 @@ STACK_S = 10.0
 LIMIT_S = 600.0
 LOOK_S = 2.0
 """Between two looks at the workers' metrics, which take their processors to make."""
+TOGETHER = ("group.initial.rebalance.delay.ms=3000",)
+"""Of the broker, and Kafka's own default: a group waits for all members before partitions are given out. Else
+the first worker may get all of them and give one away seconds later, and little time is left in which both
+are warm and neither is through."""
 _CONSUMED = re.compile(r'^gatecast_readings_consumed_total\{.*partition="(\d+)".*\} (\S+)$', re.MULTILINE)
 LAG = re.compile(r"^gatecast_consumer_lag_records(?:\{.*\})? (\S+)$", re.MULTILINE)
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -73,7 +77,7 @@ def run_end_to_end(
     with (
         keep_off(worker_cores),
         tempfile.TemporaryDirectory() as name,
-        KafkaServer(Path(name) / "kafka") as server,
+        KafkaServer(Path(name) / "kafka", TOGETHER) as server,
     ):
         found: dict[str, list[Run]] = {case: [] for case in ROUNDS}
         stack: list[float] = []

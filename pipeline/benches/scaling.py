@@ -191,7 +191,10 @@ def run_workers(runs: int, scale: float) -> list[Row]:
     )
     topic = f"bench-{uuid.uuid4().hex[:8]}"
     found: dict[int, list[end_to_end.Run]] = {count: [] for count in WORKERS}
-    with tempfile.TemporaryDirectory() as name, KafkaServer(Path(name) / "kafka") as server:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        KafkaServer(Path(name) / "kafka", end_to_end.TOGETHER) as server,
+    ):
         fill(server.bootstrap, topic, load, end_to_end.PARTITIONS)
         end_to_end.make_topics(server.bootstrap, topic)
         for number, count in itertools.product(range(runs), WORKERS):
