@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -628,3 +629,23 @@ def test_grouping_within_a_tick_leaves_no_trace_in_what_is_saved() -> None:
             step(bank, [log[at] for at in wave])
         states.append(bank.save())
     assert differing(states[0], states[1]) == differing(states[0], states[2]) == []
+
+
+def test_the_stack_learns_at_every_fourth_tick_also_after_a_resume() -> None:
+    """Its coefficients move then and only then: a resumed bank goes on counting."""
+    bank, moved = build(["naive", "linear", "rnn", "blend"], horizon=4, device="cpu", hidden=4), []
+    bank.add(["a"], cadence_ms=1_000)
+    rng = np.random.default_rng(0)
+    for k in range(40):
+        if k == 22:
+            state = bank.save()
+            bank = build(["naive", "linear", "rnn", "blend"], horizon=4, device="cpu", hidden=4)
+            bank.load(state)
+        assert bank.blend is not None
+        before, ticks = bank.blend.coefficients.clone(), bank.ticks
+        bank.step(np.array([0]), np.array([k * 1_000]), rng.normal(size=1))
+        if not torch.equal(before, bank.blend.coefficients):
+            moved.append(ticks)
+    assert len(moved) >= 8
+    assert all(ticks % 4 == 0 for ticks in moved)
+    assert {later - earlier for earlier, later in pairwise(moved)} == {4}
