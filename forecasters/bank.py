@@ -267,6 +267,11 @@ class Bank:
         """How many more readings with a value until shared weights change."""
         return self.pace.readings_to_tick
 
+    @property
+    def readings_a_tick(self) -> int:
+        """How many come between the last tick and the next."""
+        return self.pace.readings_a_tick
+
     def find_round_end(
         self, event_time_ms: npt.NDArray[np.int64], masked: npt.NDArray[np.bool_]
     ) -> int | None:

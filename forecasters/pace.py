@@ -43,6 +43,11 @@ class Pace:
         return self._quota - self._since_tick
 
     @property
+    def readings_a_tick(self) -> int:
+        """How many come between the last tick and the next."""
+        return self._quota
+
+    @property
     def _fewest(self) -> int:
         """Readings after which the end of a round is a tick: half a round, or half of the longest tick."""
         return min(self._size, MAX_TICK) // 2

@@ -1,8 +1,11 @@
-"""Messages cut where a turn ends, and what was rejected of them put together again."""
+"""Messages cut and put together, and what was rejected of them put together again."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+
+import numpy as np
 
 from pipeline.records import Messages, Rejected
 
@@ -22,6 +25,22 @@ def split(messages: Messages, size: int) -> tuple[Messages, Messages]:
         for part in (slice(0, size), slice(size, None))
     )
     return first, others
+
+
+def join(parts: Sequence[Messages]) -> Messages:
+    """Those of one partition that follow each other, as one batch; at least one part."""
+    if len(parts) == 1:
+        return parts[0]
+    chained = itertools.chain.from_iterable
+    return Messages(
+        topic=parts[0].topic,
+        partition=parts[0].partition,
+        offset=np.concatenate([part.offset for part in parts]),
+        timestamp_ms=np.concatenate([part.timestamp_ms for part in parts]),
+        key=list(chained(part.key for part in parts)),
+        value=list(chained(part.value for part in parts)),
+        headers=list(chained(part.headers for part in parts)),
+    )
 
 
 def join_by_message(rejected: Sequence[Rejected]) -> list[Rejected]:

@@ -55,6 +55,8 @@ class Holding:
     """Size of the last snapshot."""
     lag: int | None = None
     """Records to the end of the partition at the last look; None: not known yet."""
+    readings_each: float = 1.0
+    """Readings of a message, on average over those that came last; at least 1."""
     is_frozen: bool = False
     is_amid: bool = False
     """In the middle of a batch, or left there: the shard is at no offset and can't be saved."""

@@ -1,6 +1,6 @@
 """The loop of a worker: moves messages through shards, and what they say to the emitter. It decides nothing.
 
-    assigned ─► load aside ─► start ─► poll ─► decode ─► step ─► emit ─► checkpoint aside ─► commit
+    assigned ─► load aside ─► start ─► poll ─► gather ─► decode ─► step ─► emit ─► checkpoint aside ─► commit
 
 One thread does all of it, but for loading and for writing checkpoints.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.batches import join_by_message, split
+from pipeline.batches import join_by_message
 from pipeline.engine.observer import Observer
 from pipeline.engine.settings import Settings
 from pipeline.holdings import Holding, Refused
@@ -31,9 +30,12 @@ from pipeline.readiness import Readiness
 from pipeline.records import Alert, Messages, Readings, Rejected
 from pipeline.showcase import Showcase
 from pipeline.teller import Teller
+from pipeline.waiting import AT_ONCE, Pace, Waiting
 from pipeline.wave_teller import WaveTeller
 
 POLL_S = 0.05
+GATHER_S = 0.1
+"""Readings wait for others of their tick for so long."""
 TURN_S = 0.25
 """Readings are worked off for so long between two polls: the group expels who does not come back to poll."""
 FEWEST, MOST = 16, 4096
@@ -74,6 +76,7 @@ class Runner:
         *,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        gather_s: float = GATHER_S,
     ) -> None:
         self._loader, self._keeper, self._emitter = parts.loader, parts.keeper, parts.emitter
         self._observer, self._readiness = parts.observer, parts.readiness
@@ -87,8 +90,7 @@ class Runner:
         self._kept_house_s = self._polled_s = float("-inf")
         self._settings: Settings | None = None
         self._is_resting = False
-        self._backlog: deque[Messages] = deque()
-        """Polled and not yet worked off; of one partition in order."""
+        self._waiting = Waiting(self._find_pace, gather_s, clock)
         self._slice = FEWEST
 
     @property
@@ -119,7 +121,7 @@ class Runner:
         self._take_assigned(source)
         self._start_loaded(source)
         self._rest_if_full(source)
-        self._poll(source, 0.0 if self._backlog and self._emitter.has_room else POLL_S)
+        self._poll(source, min(self._waiting.due_in_s, POLL_S) if self._emitter.has_room else POLL_S)
         self._work_off(source, is_over)
         self._readiness.beat()
         if self._clock() - self._kept_house_s >= HOUSEKEEPING_S:
@@ -199,8 +201,7 @@ class Runner:
 
     def drop(self, partitions: Sequence[Partition], committed: Mapping[Partition, Position]) -> None:
         """As `RebalanceHandler.drop`."""
-        gone = set(partitions)
-        self._backlog = deque(m for m in self._backlog if Partition(m.topic, m.partition) not in gone)
+        self._waiting.drop(partitions)
         for partition in partitions:
             holding = self._holdings.pop(partition, None)
             self._readiness.hinder_partition(*partition, None)
@@ -212,22 +213,28 @@ class Runner:
     # -- readings ----------------------------------------------------------------------------------------
 
     def _poll(self, source: Source, timeout_s: float) -> None:
-        found = source.poll(timeout_s)  # by itself: it may call `drop`, which makes the backlog anew
-        self._backlog += found
+        self._waiting.add(source.poll(timeout_s))
         self._polled_s = self._clock()
+
+    def _find_pace(self, partition: Partition) -> Pace:
+        """Of messages, by how many readings the last ones had."""
+        holding = self._holdings.get(partition)
+        if holding is None or not holding.is_running:
+            return AT_ONCE
+        return Pace(*(max(round(n / holding.readings_each), 1) for n in holding.shard.readings_to_ticks))
 
     def _work_off(self, source: Source, is_over: Callable[[], bool]) -> None:
         """What was polled, for a while; state depends on the log alone, so it may stop behind any message."""
         started = self._clock()
-        while self._backlog and not is_over() and self._emitter.has_room:
-            head, rest = split(self._backlog.popleft(), self._slice)
-            if len(rest):
-                self._backlog.appendleft(rest)
+        while not is_over() and self._emitter.has_room:
+            messages = self._waiting.take(self._slice)
+            if messages is None:
+                break
             before = self._clock()
-            self._process(head, source, is_over)
+            self._process(messages, source, is_over)
             spent = max(self._clock() - before, 1e-6)
-            if len(head) == self._slice or spent > TURN_S:
-                fitting = int(len(head) * TURN_S / spent)
+            if 2 * len(messages) > self._slice or spent > TURN_S:
+                fitting = int(len(messages) * TURN_S / spent)
                 self._slice = min(max(fitting, FEWEST), 2 * self._slice, MOST)
             if self._clock() - started >= TURN_S:
                 break
@@ -261,6 +268,7 @@ class Runner:
         started = self._clock()
         decoded = holding.loaded.codec.decode(messages)
         self._observer.on_stage("decode", self._clock() - started)
+        holding.readings_each = max(len(decoded.readings) / len(messages), 1.0)
         rejected, emitting_s = [*decoded.rejected], 0.0
         started = self._clock()
         holding.is_amid = True
@@ -318,7 +326,7 @@ class Runner:
 
     def _rest_if_full(self, source: Source, is_busy: bool = False) -> None:
         """While there is enough to do, or no room for what comes of it, the source rests and polls go on."""
-        is_full = is_busy or bool(self._backlog) or not self._emitter.has_room
+        is_full = is_busy or self._waiting.due_in_s <= 0.0 or not self._emitter.has_room
         if is_full == self._is_resting:
             return
         self._is_resting = is_full
@@ -338,13 +346,15 @@ class Runner:
                 continue
             lag = source.lag(partition)
             if lag is not None:
-                holding.lag = lag + self._count_backlog(partition)
+                # to whoever waits for forecasts, what waits here is lag as well
+                holding.lag = lag + self._waiting.count(partition)
                 self._observer.on_lag(*partition, holding.lag)
             self._observer.on_series(*partition, holding.shard.count_states())
             self._teller.tell(partition, holding.shard)
             # the wall clock raises alerts of silence and nothing else
             alerts = holding.shard.check_silence(
-                int(self._now() * 1000), not self._backlog and source.read_to_end(partition)
+                int(self._now() * 1000),
+                not self._waiting.count(partition) and source.read_to_end(partition),
             )
             self._send_alerts(partition, alerts)
 
@@ -355,10 +365,6 @@ class Runner:
             self._showcase.hear(alerts)
             if self._view is not None:
                 self._view.hear(partition, alerts)
-
-    def _count_backlog(self, partition: Partition) -> int:
-        """Messages that were polled and wait here: to whoever waits for forecasts they are lag as well."""
-        return sum(len(m) for m in self._backlog if (m.topic, m.partition) == partition)
 
     def _declare_all(self, settings: Settings) -> None:
         """New declarations enter state at a checkpoint, which stores them: all shards are saved now."""

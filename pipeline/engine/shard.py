@@ -39,6 +39,10 @@ Judged = tuple[Callable[[], Alarms], Int64Array, Int64Array, Float64Array]
 class ShardBank(Bank[ResultT_co], AlertingBank, Protocol[ResultT_co]):
     """What a shard needs of its bank beyond what the engine needs."""
 
+    @property
+    def readings_a_tick(self) -> int:
+        """How many readings with a value come between the last tick and the next; at least 1."""
+
     def remove(self, slots: Int64Array) -> None:
         """Forget series wholly; their slots go to new ones."""
 
@@ -147,6 +151,11 @@ class Shard(Generic[ResultT]):
     def counts(self) -> dict[str, int]:
         """Readings and steps so far by fate."""
         return self.intake.counts
+
+    @property
+    def readings_to_ticks(self) -> tuple[int, int]:
+        """Readings until the next tick, and as far as is known from each tick to the next."""
+        return self.bank.readings_to_tick, self.bank.readings_a_tick
 
     def count_states(self) -> dict[str, int]:
         """Series by the state of their life."""

@@ -25,7 +25,11 @@ from pipeline.kafka_options import KafkaOptions
 from pipeline.ports import Partition, Position
 from pipeline.sources.kafka_records import PartitionRecords
 
-FETCH_WAIT_MS = 200  # a partition that is started waits for a fetch in flight: so long at most
+FETCH_WAIT_MS = 50
+"""The broker waits for so long at most until there is enough; so does a partition that is started."""
+_ENOUGH_BYTES = 32 << 10
+"""Some hundred readings. Where one is enough, a busy topic is fetched some hundred times a second, each of
+which wakes up broker and worker."""
 _FETCH_BYTES = 16 << 20  # of one broker in one answer
 _PARTITION_BYTES = 8 << 20
 """Of one partition in one answer. With the default of 1 MiB reading waits for the next answer all the time:
@@ -53,6 +57,7 @@ class GroupConsumer:
             "session_timeout_ms": options.session_timeout_ms,
             "heartbeat_interval_ms": min(3_000, options.session_timeout_ms // _HEARTBEATS),
             "fetch_max_wait_ms": FETCH_WAIT_MS,
+            "fetch_min_bytes": _ENOUGH_BYTES,
             "fetch_max_bytes": _FETCH_BYTES,
             "max_partition_fetch_bytes": _PARTITION_BYTES,
             "metrics_enabled": False,

@@ -130,7 +130,8 @@ def soak(options: argparse.Namespace, server: KafkaServer, folder: Path) -> dict
     else:
         until = ("--for", f"{options.seconds:.0f}s", "--faults-per-hour", "60")
         load = ("pipeline", "simulate", *plant, *until, *where)
-    own = ("pipeline", "run", "--config", str(toml), "--workers", str(options.workers))
+    pinned = ("--pin",) if options.workers > 1 else ()
+    own = ("pipeline", "run", "--config", str(toml), "--workers", str(options.workers), *pinned)
     with run(folder / "worker.log", *own) as worker:
         url = wait_until_ready(worker, folder / "worker.log", options.partitions)
         started_cpu = find_cpu_s(worker.pid)  # importing takes seconds

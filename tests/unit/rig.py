@@ -53,7 +53,9 @@ def make_shard(partition: Partition, facts: TopicFacts, settings: Settings) -> S
 class Rig:
     """One worker. `follow` makes the next one of the same group: what is stored and committed stays."""
 
-    def __init__(self, *, before: Rig | None = None, settings: Settings = lambda _: DEFAULT) -> None:
+    def __init__(
+        self, *, before: Rig | None = None, settings: Settings = lambda _: DEFAULT, gather_s: float = 0.0
+    ) -> None:
         self.journal: Journal = [] if before is None else before.journal
         self.clock = Clock() if before is None else before.clock
         self.source = MemorySource(self.journal, self.clock) if before is None else before.source
@@ -73,7 +75,7 @@ class Rig:
             readiness=self.readiness, selection=Selection(("naive",), ("naive",)),
             showcase=Showcase(SHOWCASE, ("naive",), self.clock),
         )  # fmt: skip
-        self.runner = Runner(parts, now=self.clock, clock=self.clock)
+        self.runner = Runner(parts, now=self.clock, clock=self.clock, gather_s=gather_s)
         self.source.handler = self.runner
 
     def _choose(self, partition: Partition, committed: Position | None, facts: TopicFacts) -> Choice:

@@ -335,6 +335,78 @@ def test_stop_amid_a_backlog_saves_what_was_worked_off(rig: Rig) -> None:
     assert [*rig.emitter.said, *again.emitter.said] == whole.emitter.said, "each once"
 
 
+# -- readings that wait for their tick -------------------------------------------------------------------
+
+GATHER_S = 0.1
+
+
+def make_round(minute: int, series: range = range(4)) -> list[bytes]:
+    return [make_reading(minute, f"pump/{k}", value=float((minute + k) % 7)) for k in series]
+
+
+@pytest.fixture
+def patient() -> Rig:
+    """Four series have been heard, so that a round of four readings is a tick."""
+    rig = Rig(gather_s=GATHER_S)
+    rig.assign(0)
+    for minute in range(10):
+        rig.source.send(*make_round(minute))
+        rig.turn()
+        rig.clock.now_s += GATHER_S
+        rig.turn()
+    assert rig.holding().next_offset == 40
+    assert rig.holding().shard.readings_to_ticks == (4, 4)
+    return rig
+
+
+def test_a_round_is_waited_for_and_worked_off_whole(patient: Rig) -> None:
+    waves = len(patient.emitter.said)
+    patient.source.send(*make_round(10, range(3)))
+    patient.turn()
+    assert patient.holding().next_offset == 40
+    assert patient.source.paused == set(), "its others are to come"
+    patient.source.send(*make_round(10, range(3, 4)), *make_round(11, range(2)))
+    patient.turn()
+    assert patient.holding().next_offset == 44, "as far as the tick"
+    assert len(patient.emitter.said) == waves + 4
+    patient.turn()
+    assert patient.holding().next_offset == 44
+    assert 0.0 < patient.source.waits[-1] <= POLL_S
+
+
+def test_a_round_whose_rest_does_not_come_is_worked_off_all_the_same(patient: Rig) -> None:
+    patient.source.send(*make_round(10, range(3)))
+    patient.turn(3)
+    assert patient.holding().next_offset == 40
+    patient.clock.now_s += GATHER_S
+    patient.turn()
+    assert patient.holding().next_offset == 43
+
+
+def test_what_waits_is_lag(patient: Rig) -> None:
+    patient.source.send(*make_round(10, range(3)))
+    patient.clock.now_s += 60.0
+    patient.turn()
+    assert patient.holding().next_offset == 40
+    assert patient.holding().lag == 3
+
+
+def test_results_do_not_depend_on_how_long_readings_wait(patient: Rig) -> None:
+    hasty = Rig()
+    hasty.assign(0)
+    stamps = [stamp for stamp, _ in patient.source.logs[PLACE]]
+    for minute in range(10):
+        hasty.source.send(*make_round(minute), at_ms=stamps[4 * minute])
+        hasty.turn()
+    for minute in range(10, 20):
+        for series in (range(1), range(1, 4)):
+            for rig in (patient, hasty):
+                rig.source.send(*make_round(minute, series), at_ms=stamps[-1])
+                rig.turn()
+    assert patient.state() == hasty.state()
+    assert sorted(map(str, patient.emitter.said)) == sorted(map(str, hasty.emitter.said))
+
+
 def make_long_message(first: int, last: int) -> bytes:
     """One message, a wave for each of its readings."""
     return b"[" + b",".join(minutes(first, last)) + b"]"
