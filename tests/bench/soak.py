@@ -3,8 +3,8 @@
     python -m tests.bench.soak --seconds 1800 --json soak.json
 
 Starts a broker (`pipeline.demo.kafka_server`; needs Java), makes the topics, starts `gatecast run` with the
-defaults and, once that is ready, `gatecast simulate` at the rate that is asked for. All of them share the
-machine. Prints one JSON object:
+defaults (several workers with `--pin`) and, once that is ready, `gatecast simulate` at the rate that is asked
+for. All of them share the machine. Prints one JSON object:
 
 - `latency_ms`: from the broker's timestamp of a reading to the broker's timestamp of its forecast, both of
   topics with LogAppendTime; of windows of readings spread evenly over the time behind the warm-up, read back

@@ -51,6 +51,34 @@ def test_whole_waves_and_scattered_ones_give_the_same(season: int) -> None:
     assert_same(whole, parted)
 
 
+def test_settled_series_of_a_large_shard_learn_together_whatever_their_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After every fourth tick, in one call on all rows; also after a resume."""
+    monkeypatch.setattr(chunks, "LARGE", 8)
+    monkeypatch.setattr(chunks, "YOUNG", 20)
+    bank, slots = make_bank(30)
+    rng = np.random.default_rng(0)
+    late = slots >= SERIES // 3  # by so many steps, of which some are no multiple of four
+    learnt_at = []
+    for k in range(ROUNDS):
+        if k == ROUNDS - 15:
+            again = build_bank()
+            again.load(bank.save())
+            bank = again
+        here = slots if k > 5 else slots[~late]
+        times, values = np.full(here.size, k * CADENCE_MS), rng.normal(size=here.size)
+        before, ticks = bank.timetable["learnt"][slots].copy(), bank.ticks
+        bank.step(here, times, values)
+        moved = bank.timetable["learnt"][slots] != before
+        if k >= 40 and moved.any():
+            learnt_at.append(ticks)
+            assert moved.all(), k
+            assert (bank.timetable["learnt"][slots] == bank.timetable["step"][slots]).all()
+    assert len(learnt_at) > 8
+    assert {ticks % linear.TOGETHER for ticks in learnt_at} == {0}
+
+
 @pytest.mark.usefixtures("is_large")
 @pytest.mark.parametrize("seed", range(3))
 def test_however_a_log_with_gaps_is_cut_and_saved(seed: int) -> None:
