@@ -14,9 +14,10 @@ and Q is touched once a reading.
 
 What costs is not the arithmetic: a series has 6 kB of weights and covariance, and many series have more than
 the caches hold. So in a large shard a settled series learns from four readings at a time, one after the other
-while its numbers are near; its forecasts are then made with weights that are up to three readings old. All
-learn at the same time, after every fourth tick: few calls on many rows cost less than many on few. For
-the same reason everything of a step lies side by side for all series, the longest step first, as origins do
+while its numbers are near; its forecasts are then made with weights that are up to three readings old. Where
+a tick is a round of readings all learn after every fourth one, since few calls on many rows cost less than
+many on few; where rounds have many ticks, each at every fourth step of its own. For the caches' sake, too,
+everything of a step lies side by side for all series, the longest step first, as origins do
 in the rings. Features stand where they do in the memory, with a weight of 0 for what is none of the 29.
 """
 
@@ -33,6 +34,7 @@ from forecasters.fields import Field, Fields, Places
 from forecasters.forecaster import Forecaster
 from forecasters.host import is_host
 from forecasters.memory import CLIP, FILLED_UP, LINEAR_FEATURES, MASKED, NUM_FEATURES, Held, Memory, Wave
+from forecasters.pace import MAX_TICK
 from forecasters.products import dot, matmul
 from forecasters.rows import Rows
 from forecasters.timetable import Arrival, modulo
@@ -44,8 +46,8 @@ FORGETTING = 0.9999
 RIDGE = 10.0
 NUM = 29
 TOGETHER = 4
-"""Readings that a settled series of a large shard learns from at once, at most: those since the last time,
-between every so many ticks and the next; before that where it has so many already."""
+"""Readings that a settled series of a large shard learns from at once, at most; where it has so many, it does
+not wait for its turn."""
 ROWS = 1024
 """Rows learnt from at a time on a CPU: as many as a tick has readings. A quarter of them stays nearer, but
 its calls take longer than that saves."""
@@ -119,8 +121,11 @@ class Linear(Forecaster):
         if self._waiting[0] is a:
             return self._waiting[1]
         waiting: Ints = np.minimum(a.step - self.memory.timetable["learnt"][a.rows.host], self.together)
-        if self.live >= chunks.LARGE and self.ticks % self.together:
+        is_round = self.live <= MAX_TICK  # that comes between two ticks
+        if self.live >= chunks.LARGE and (self.ticks % self.together or not is_round):
             is_due = waiting == self.together
+            if not is_round:
+                is_due |= modulo(a.step + 1, self.together) == 0
             if int(a.since.min()) < chunks.YOUNG:
                 is_due |= a.since < chunks.YOUNG
             waiting *= is_due

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecasters import Bank, build, chunks, linear
+from forecasters import Bank, build, chunks, linear, pace
 
 NAMES = ("naive", "seasonal_naive", "linear", "rnn", "blend")
 SERIES, ROUNDS, CADENCE_MS = 70, 90, 60_000
@@ -77,6 +77,25 @@ def test_settled_series_of_a_large_shard_learn_together_whatever_their_steps(
             assert (bank.timetable["learnt"][slots] == bank.timetable["step"][slots]).all()
     assert len(learnt_at) > 8
     assert {ticks % linear.TOGETHER for ticks in learnt_at} == {0}
+
+
+def test_where_a_round_has_many_ticks_series_still_learn_from_four_readings_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chunks, "LARGE", 8)
+    monkeypatch.setattr(chunks, "YOUNG", 20)
+    for module in (linear, pace):
+        monkeypatch.setattr(module, "MAX_TICK", 16)
+    bank, slots = make_bank(30)
+    rng = np.random.default_rng(0)
+    for k in range(60):
+        before = bank.timetable["learnt"][slots].copy()
+        bank.step(slots, np.full(SERIES, k * CADENCE_MS), rng.normal(size=SERIES))
+        learnt = (bank.timetable["learnt"][slots] - before)[bank.timetable["learnt"][slots] != before]
+        if k >= 30:
+            assert set(learnt.tolist()) <= {linear.TOGETHER}, k
+    assert bank.ticks > 2 * 60
+    assert (bank.timetable["step"][slots] - bank.timetable["learnt"][slots] < linear.TOGETHER).all()
 
 
 @pytest.mark.usefixtures("is_large")
