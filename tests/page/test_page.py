@@ -237,6 +237,27 @@ def test_why(serve, open_page):
     assert page.locator("#masked-box").is_hidden(), "no step was masked"
 
 
+@pytest.mark.parametrize("least", [1.94e-3, 1.99e-5, 1e-9])
+def test_reach_is_drawn_wherever_it_ends(serve, open_page, least):
+    """The chart's range begins at half of it: at 9.7e-4 uPlot's grid of a logarithmic axis never ended."""
+    page = open_page(serve(*SERIES, past=80).url)
+    page.wait_for_selector(".row[aria-selected=true]")
+
+    def end_there(route):
+        answer = route.fetch()
+        told = answer.json()
+        for reach in told["reach"].values():
+            reach["inputs"] = [value and max(value, least) for value in reach["inputs"]]
+            reach["inputs"][-1] = least
+        route.fulfill(response=answer, json=told)
+
+    page.route("**/api/v1/networks", end_there)
+    page.locator("#why summary").click()
+    page.wait_for_selector("#reach canvas")
+    page.wait_for_selector("#reach[aria-label]")
+    assert painted(page, "#reach")[0] > 300
+
+
 def test_errors_where_readings_are_missing(serve, open_page):
     server = serve(*SERIES, past=60)
     for _ in range(6):

@@ -30,7 +30,9 @@ export class Why {
       this.names = names;
       this.chart?.destroy();
       this.chart = names.length ? new Chart(byId("reach"), names.map((name) => ({ name, line: lineOf(name) })), {
-        log: true, xLabel: "lag in steps", yLabel: "gradient, newest = 1", range: (u, low, high) => [Math.max(low / 2, SHORTEST), Math.max(high, 1) * 1.5],
+        log: true, xLabel: "lag in steps", yLabel: "gradient, newest = 1",
+        // To one digit: from 9.7e-4, say, uPlot (1.6.32) would look for its next grid line for ever.
+        range: (u, low, high) => [Number(Math.max(low / 2, SHORTEST).toExponential(0)), Math.max(high, 1) * 1.5],
       }) : null;
       byId("reach-legend").replaceChildren(
         ...names.map((name) => el("span", { class: "legend-item" }, sample(name), title(name))));
