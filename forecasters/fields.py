@@ -5,8 +5,9 @@ Letters: S slots, P places (S and a tile more), R rows of a wave (padded to whol
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,12 +111,19 @@ class Fields:
     data: dict[str, Tensor] = field(default_factory=dict)
     _slab: Tensor = field(default_factory=lambda: torch.zeros(0, 1))
     _packed: tuple[str, ...] = ()
+    _places: dict[str, slice] = field(default_factory=dict)  # of these among the W rows of the slab
     _last: tuple[slice, Block] | None = None  # views of the slab, made once for waves that repeat
+    _gathered: tuple[Rows, Block] | None = None  # of a wave that has no span, for who asks next
     _seen_as_words: dict[str, Tensor] = field(default_factory=dict)
+    _seen_as_items: dict[str, npt.NDArray[np.void]] = field(default_factory=dict)
     _spans: dict[str, tuple[slice, Tensor]] = field(default_factory=dict)  # likewise of rings
 
     def __post_init__(self) -> None:
         self._packed = tuple(name for name, f in self.spec.items() if f.packed)
+        ends = list(itertools.accumulate(self.spec[name].size for name in self._packed))
+        self._places = {
+            name: slice(end - self.spec[name].size, end) for name, end in zip(self._packed, ends, strict=True)
+        }
         self._bind(self._fresh_slab(TILE))
         for name, f in self.spec.items():
             if not f.packed:
@@ -133,16 +141,15 @@ class Fields:
     def _bind(self, slab: Tensor) -> None:
         """`data` of the packed fields: views `[P, *shape]` of the slab."""
         self._slab = slab
-        self._last = None
+        self._last = self._gathered = None
         for name, column in self._columns(slab).items():
             self.data[name] = column.movedim(-1, 0)
 
     def _columns(self, slab: Tensor) -> dict[str, Tensor]:
-        views, at = {}, 0
-        for name in self._packed:
-            f = self.spec[name]
-            views[name] = slab[at] if not f.shape else slab[at : at + f.size].unflatten(0, f.shape)
-            at += f.size
+        views = {}
+        for name, at in self._places.items():
+            shape = self.spec[name].shape
+            views[name] = slab[at].unflatten(0, shape) if shape else slab[at.start]
         return views
 
     def grow(self, capacity: int) -> None:
@@ -156,28 +163,40 @@ class Fields:
                 grown[: self.capacity] = self.data[name][: self.capacity]
                 self.data[name] = grown
         self._seen_as_words.clear()
+        self._seen_as_items.clear()
         self._spans.clear()
         self.capacity = capacity
 
     def reset(self, rows: Tensor) -> None:
         """Put the slots `rows` back to their initial values."""
+        self._gathered = None
         for name, f in self.spec.items():
             self.data[name][rows] = f.initial
 
     def take(self, rows: Rows) -> Block:
         """The packed fields of `rows`, to be changed in place and given back to `put`."""
         if rows.span is None:
-            whole = self._slab.index_select(1, rows.index)
-            return Block(whole, self._columns(whole))
+            if self._gathered is None or self._gathered[0] is not rows:
+                whole = self._slab.index_select(1, rows.index)
+                block = Block(whole, self._columns(whole))
+                if not is_host(self.device):  # a recorded program has to read what is there when it runs
+                    return block
+                self._gathered = rows, block
+            return self._gathered[1]
         if self._last is None or self._last[0] != rows.span:
             whole = self._slab[:, rows.span]
             self._last = rows.span, Block(whole, self._columns(whole))
         return self._last[1]
 
-    def put(self, rows: Rows, block: Block) -> None:
-        """Write back what `take` gave."""
+    def put(self, rows: Rows, block: Block, some: Sequence[str] = ()) -> None:
+        """Write back what `take` gave. some: fields side by side in `spec`, if no others changed."""
         if rows.span is None:
-            self._slab.index_copy_(1, rows.index, block.whole)
+            here = slice(None)
+            if some:
+                here = slice(self._places[some[0]].start, self._places[some[-1]].stop)
+            self._slab[here].index_copy_(1, rows.index, block.whole[here])
+        if self._gathered is not None and self._gathered[0] is not rows:
+            self._gathered = None
 
     def read(self, name: str, rows: Rows, some: slice = slice(None)) -> Tensor:
         """One field that is `apart`, `[R, *shape]`, or some of its rows; to be left as it is, or changed in
@@ -237,12 +256,21 @@ class Fields:
         changed in place and given back to `write_ring`."""
         if rows.span is not None:
             return self._span(name, rows.span)[:, some]
-        return self.data[name].transpose(0, 1).index_select(1, rows.index[some])
+        index = rows.index[some]
+        if is_host(index.device):
+            taken = self._items(name).take(index.numpy(), axis=1)[..., None]
+            return torch.from_numpy(taken.view(self.data[name].numpy().dtype))
+        return self.data[name].transpose(0, 1).index_select(1, index)
 
     def write_ring(self, name: str, rows: Rows, values: Tensor, some: slice = slice(None)) -> None:
         """Write back what `read_ring` gave."""
         if rows.span is None:
-            self.data[name].transpose(0, 1).index_copy_(1, rows.index[some], values)
+            index = rows.index[some]
+            if is_host(index.device):  # in half of the time of `index_copy_`
+                items = self._items(name)
+                items[:, index.numpy()] = values.numpy().view(items.dtype)[..., 0]
+            else:
+                self.data[name].transpose(0, 1).index_copy_(1, index, values)
 
     def put_ring(self, name: str, at: Places, rows: Tensor) -> None:
         """Write such rows `[K, R, N]`, filled up or not, or `[K, R]`."""
@@ -280,6 +308,14 @@ class Fields:
             found = self._spans[name] = span, self.data[name].transpose(0, 1)[:, span]
         return found[1]
 
+    def _items(self, name: str) -> npt.NDArray[np.void]:
+        """`[L, P]` on the host, each row as one item: so NumPy copies them in half of torch's time."""
+        found = self._seen_as_items.get(name)
+        if found is None:
+            ring = self.data[name].transpose(0, 1).numpy()
+            found = self._seen_as_items[name] = ring.view(f"V{ring[0, 0].nbytes}")[..., 0]
+        return found
+
     def _words(self, name: str) -> Tensor:
         """`[L · P, words]`, of the data as it lies there; of a ring of single numbers those."""
         found = self._seen_as_words.get(name)
@@ -291,6 +327,8 @@ class Fields:
 
     def __getitem__(self, name: str) -> Tensor:
         """`[P, *shape]`; of a `ring`, its rows filled up."""
+        if name in self._places:  # may be written to
+            self._gathered = None
         return self.data[name]
 
     def bytes_per_series(self) -> int:
@@ -303,6 +341,7 @@ class Fields:
 
     def load(self, prefix: str, state: Mapping[str, Tensor], num_slots: int) -> None:
         """Raises KeyError where a field is missing, ValueError where its shape or dtype is another."""
+        self._gathered = None
         for name, f in self.spec.items():
             saved = state[f"{prefix}.{name}"]
             if tuple(saved.shape) != (num_slots, *f.shape) or saved.dtype != f.dtype:

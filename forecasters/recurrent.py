@@ -102,7 +102,7 @@ class Recurrent(Forecaster):
         b = self.fields.take(wave.rows)
         state = b["state"]
         self.network.step(wave.x_FR[NET_FEATURES], state)
-        self.fields.put(wave.rows, b)
+        self.fields.put(wave.rows, b, ("state",))
         wave.states[id(self)] = state
         ends, at = self.chunks.ends(wave)
         if at.numel():
@@ -150,7 +150,7 @@ class Recurrent(Forecaster):
             self.learn_gate(b["gate"], correction_QR, wave.dep_QR, valid)
         first = None if valid is None else valid[0]
         nearest.learn(b, correction_QR[0], wave.nearest_before_MR, wave.dep_QR[0], first)
-        self.fields.put(wave.rows, b)
+        self.fields.put(wave.rows, b, ("gate", *nearest.FIELDS))
 
     def publish(self, wave: Wave, correction_HR: Tensor) -> Tensor:
         """Departures `[H, R]` as they are published: the correction through the gate, the first step by its
