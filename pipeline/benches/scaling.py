@@ -1,7 +1,10 @@
 """`gatecast bench scaling`: how time and memory grow with the series, with the size of a shard, with workers.
 
-- `series`: 100 to 100 000 series in one shard at a constant total rate, a thousand readings a batch whatever
-  the number of series: time per reading, and resident memory per series. Each number in a process of its own.
+- `series`: 100 to 100 000 series in one shard at a constant total rate, a thousand readings or so at a
+  time, up to a tick as a worker takes them, whatever the number of series: time per reading, once of series
+  that come in the same order in every round, once (`jittered`) some hundred places early or late, as on a
+  network, so that the state of a wave has to be gathered; and resident memory per series. Each number of
+  series in a process of its own, timed in turn.
 - `shards`: shards of 83, 250 and 1 000 series beside each other, fed in turn.
 - `workers`: one real worker process and two, on a topic filled beforehand, in turn.
 
@@ -10,21 +13,25 @@ The yardstick of each is the case that is flat or single: 1 000 series, a shard 
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.app import build_bank, read_shard_options
 from pipeline.benches import end_to_end
@@ -43,21 +50,27 @@ PARTS = ("series", "shards", "workers")
 SERIES = (100, 1_000, 10_000, 100_000)
 SHARDS = (83, 250, 1_000)
 BATCH = 1_000
-"""Readings that one poll brings: the rate is constant, the series share it."""
+"""Readings that wait, some at least: the rate is constant, the series share it."""
+JITTER = 100
+"""Places in the round by which readings come early or late (standard deviation)."""
 FLAT = 1_000
 LEAST_WARM_UP, WARM_ROUNDS = 40_000, 18
 """Readings before the clock, and of each series at least: by then all have chunks of 16 that are trained."""
 TIMED = 40_000
+SHARES, LEAST_RUN = 16, 16_000
+"""Networks are trained once in 16 readings of a series: a run of `series` is as many rounds, or more."""
 WORKERS = (1, 2)
 WORKER_ROUNDS = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """Of one number of series: seconds per reading, and bytes of the process and of state per series."""
+    """Of one number of series: seconds per reading, in order and jittered; bytes per series, of the process
+    and of state."""
 
     series: int
     reading_s: float
+    jittered_s: float
     rss_bytes: float
     state_bytes: float
 
@@ -66,47 +79,65 @@ class Stream:
     """A shard with the defaults, and what a worker takes from its waves; fed with batches of readings."""
 
     def __init__(self, series: int, scale: float) -> None:
-        self._scale = scale
+        self.series = series
+        self.scale = scale
         config = Config.model_validate({"kafka": {"bootstrap": ("none:0",)}})
         self.bank = bank = build_bank(config, seed=0)
         declared = SeriesSettings(cadence_ms=CADENCE_MS)  # else the first readings are held back
         self.shard: Shard[Any] = Shard(bank, read_shard_options(config), lambda _: declared, 0, 1)
         self._selection = Selection(bank.names, config.sent_forecasters)
-        self._ids = name_series(series)
-        self._batches = self._make_batches()
+        self._ids, self._taken, self._draw = name_series(series), 0, np.random.default_rng(0)
+        self._jittered_from = sys.maxsize  # the round
 
-    def _make_batches(self) -> Iterator[Readings]:
+    def _take(self) -> Readings:
+        """What a worker would take next: up to the last tick in a batch, or to the first one behind it."""
+        to_tick, a_tick = (max(each, 1) for each in self.shard.readings_to_ticks)
+        size = to_tick if to_tick > BATCH else BATCH - (BATCH - to_tick) % a_tick
         count = len(self._ids)
-        draw = np.random.default_rng(0)
-        for first in itertools.count(0, BATCH):
-            number = np.arange(first, first + BATCH)
-            series, minute = number % count, number // count
-            time_ms = START_MS + minute * CADENCE_MS
-            value = 20 + 5 * np.sin(2 * np.pi * (minute / 1440 + series / count)) + draw.normal(0, 0.2, BATCH)
-            yield Readings(
-                series=self._ids, series_index=series.astype(np.int32), event_time_ms=time_ms, value=value,
-                clock_ms=time_ms,
-            )  # fmt: skip
+        number = np.arange(self._taken, self._taken + size)
+        self._taken += size
+        series, minute = number % count, number // count
+        if minute[-1] >= self._jittered_from:
+            rounds = range(int(minute[0]), int(minute[-1]) + 1)
+            orders = [_jitter(count, k) if k >= self._jittered_from else np.arange(count) for k in rounds]
+            series = np.concatenate(orders)[number - rounds[0] * count]
+        time_ms = START_MS + minute * CADENCE_MS
+        noise = self._draw.normal(0, 0.2, size)
+        return Readings(
+            series=self._ids, series_index=series.astype(np.int32), event_time_ms=time_ms,
+            value=20 + 5 * np.sin(2 * np.pi * (minute / 1440 + series / count)) + noise, clock_ms=time_ms,
+        )  # fmt: skip
 
-    def feed(self, readings: int) -> int:
+    def jitter(self) -> None:
+        """From the next round on readings come early or late."""
+        self._jittered_from = self._taken // self.series + 1
+        self.feed(self.series)
+
+    def feed(self, least: int) -> int:
         """So many readings or a few more; returns how many."""
         done = 0
-        while done < readings:
-            for outcome in self.shard.process(next(self._batches)):
+        while done < least:
+            readings = self._take()
+            for outcome in self.shard.process(readings):
                 if outcome.stepped is not None:
                     self._selection.take(outcome.stepped)
                     find_scores(outcome.stepped.wave)
-            done += BATCH
+            done += len(readings)
         return done
 
     def warm_up(self) -> None:
-        self.feed(max(round(LEAST_WARM_UP * self._scale), WARM_ROUNDS * len(self._ids)))
+        self.feed(max(round(LEAST_WARM_UP * self.scale), WARM_ROUNDS * len(self._ids)))
 
     def time(self, readings: int) -> float:
         """Seconds per reading."""
         started = time.perf_counter()
         done = self.feed(readings)
         return (time.perf_counter() - started) / done
+
+
+@functools.lru_cache(maxsize=2)
+def _jitter(count: int, seed: int) -> npt.NDArray[np.int64]:
+    return np.argsort(np.arange(count) + np.random.default_rng(seed).normal(0, JITTER, count))
 
 
 def run_scaling(parts: Sequence[str], runs: int, scale: float = 1.0) -> list[Row]:
@@ -122,18 +153,28 @@ def run_scaling(parts: Sequence[str], runs: int, scale: float = 1.0) -> list[Row
 
 
 def run_series(runs: int, scale: float) -> list[Row]:
-    """Two cases for each number of series, time and memory, as a multiple of those with a thousand."""
+    """Cases of time and memory for each number of series, as multiples of those with a thousand. Each in a
+    process of its own; timed in turn, so that a machine that slows down does so for all."""
     context = multiprocessing.get_context("spawn")
-    found = []
-    for count in SERIES:
-        with ProcessPoolExecutor(1, context) as process:
-            asked = process.submit(measure_growth, max(round(count * scale), 20), runs, scale)
-            found.append(asked.result())
+    counts = [max(round(count * scale), 20) for count in SERIES]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(ProcessPoolExecutor(1, context)) for _ in counts]
+        for process, count in zip(processes, counts, strict=True):
+            process.submit(_Grown.begin, count, scale).result()
+        ordered = _time_in_turn(processes, runs)
+        for process in processes:
+            process.submit(_Grown.jitter).result()
+        jittered = _time_in_turn(processes, runs)
+        found = [
+            process.submit(_Grown.measure, *seconds).result()
+            for process, *seconds in zip(processes, ordered, jittered, strict=True)
+        ]
     flat = found[SERIES.index(FLAT)]
     rows = []
     for one in found:
         for case, value, base, unit in (
             ("time", 1e6 * one.reading_s, 1e6 * flat.reading_s, "us/reading"),
+            ("jittered", 1e6 * one.jittered_s, 1e6 * flat.jittered_s, "us/reading"),
             ("memory", one.rss_bytes, flat.rss_bytes, "bytes/series"),
             ("state", one.state_bytes, flat.state_bytes, "bytes/series"),
         ):
@@ -141,27 +182,56 @@ def run_series(runs: int, scale: float) -> list[Row]:
                 Row(
                     case=f"series, {case}", series=one.series, value=round(value, 2), unit=unit,
                     yardstick=f"{flat.series} series", yardstick_value=round(base, 2),
-                    ratio=round(value / base, 3), runs=runs if case == "time" else 1, share={},
+                    ratio=round(value / base, 3), runs=runs if unit == "us/reading" else 1, share={},
                 )
             )  # fmt: skip
     return rows
 
 
-def measure_growth(series: int, runs: int, scale: float) -> Growth:
-    """In a process of its own."""
-    use_one_core()
-    Stream(50, scale).feed(BATCH)  # code, and what is there once
-    before = _find_resident()
-    stream = Stream(series, scale)
-    stream.warm_up()
-    seconds = [stream.time(max(round(TIMED * scale), BATCH)) for _ in range(runs)]
-    after = _find_resident()
-    return Growth(
-        series=series,
-        reading_s=statistics.median(seconds),
-        rss_bytes=(after - before) / series,
-        state_bytes=float(sum(stream.bank.bytes_per_series().values())),
-    )
+def _time_in_turn(processes: Sequence[ProcessPoolExecutor], runs: int) -> list[float]:
+    """Seconds per reading of each, medians of runs; a sixteenth of a run at a time."""
+    found: list[list[float]] = [[] for _ in processes]
+    for _ in range(runs):
+        turns = [[process.submit(_Grown.time).result() for process in processes] for _ in range(SHARES)]
+        for shares, each in zip(zip(*turns, strict=True), found, strict=True):
+            each.append(statistics.fmean(shares))
+    return [statistics.median(each) for each in found]
+
+
+class _Grown:
+    """What a process of `run_series` keeps between two calls from outside."""
+
+    stream: Stream
+    resident: int
+
+    @classmethod
+    def begin(cls, series: int, scale: float) -> None:
+        use_one_core()
+        Stream(50, scale).feed(BATCH)  # code, and what is there once
+        cls.resident = _find_resident()
+        cls.stream = Stream(series, scale)
+        cls.stream.warm_up()
+
+    @classmethod
+    def time(cls) -> float:
+        """Seconds per reading, of one share of a run."""
+        cls.stream.feed(BATCH)  # others have had the caches
+        return cls.stream.time(max(cls.stream.series, round(LEAST_RUN * cls.stream.scale) // SHARES))
+
+    @classmethod
+    def jitter(cls) -> None:
+        cls.stream.jitter()
+
+    @classmethod
+    def measure(cls, reading_s: float, jittered_s: float) -> Growth:
+        series = cls.stream.series
+        return Growth(
+            series=series,
+            reading_s=reading_s,
+            jittered_s=jittered_s,
+            rss_bytes=(_find_resident() - cls.resident) / series,
+            state_bytes=float(sum(cls.stream.bank.bytes_per_series().values())),
+        )
 
 
 def run_shards(runs: int, scale: float) -> list[Row]:

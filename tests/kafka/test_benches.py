@@ -35,5 +35,5 @@ def test_the_text_of_a_scrape() -> None:
 @pytest.mark.slow
 def test_growth_with_series_and_shards() -> None:
     rows = run_scaling(("series", "shards"), 1, 0.02)
-    assert_whole(rows, {"series, time", "series, memory", "series, state", "shards"})
+    assert_whole(rows, {"series, time", "series, jittered", "series, memory", "series, state", "shards"})
     assert [row.series for row in rows if row.case == "series, time"] == [20, 20, 200, 2_000]
