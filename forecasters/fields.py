@@ -110,8 +110,7 @@ class Fields:
     capacity: int = 0
     data: dict[str, Tensor] = field(default_factory=dict)
     _slab: Tensor = field(default_factory=lambda: torch.zeros(0, 1))
-    _packed: tuple[str, ...] = ()
-    _places: dict[str, slice] = field(default_factory=dict)  # of these among the W rows of the slab
+    _places: dict[str, slice] = field(default_factory=dict)  # of packed fields among the W rows of the slab
     _last: tuple[slice, Block] | None = None  # views of the slab, made once for waves that repeat
     _gathered: tuple[Rows, Block] | None = None  # of a wave that has no span, for who asks next
     _seen_as_words: dict[str, Tensor] = field(default_factory=dict)
@@ -119,10 +118,10 @@ class Fields:
     _spans: dict[str, tuple[slice, Tensor]] = field(default_factory=dict)  # likewise of rings
 
     def __post_init__(self) -> None:
-        self._packed = tuple(name for name, f in self.spec.items() if f.packed)
-        ends = list(itertools.accumulate(self.spec[name].size for name in self._packed))
+        sizes = {name: f.size for name, f in self.spec.items() if f.packed}
+        ends = itertools.accumulate(sizes.values())
         self._places = {
-            name: slice(end - self.spec[name].size, end) for name, end in zip(self._packed, ends, strict=True)
+            name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)
         }
         self._bind(self._fresh_slab(TILE))
         for name, f in self.spec.items():
@@ -135,7 +134,7 @@ class Fields:
         return fresh.transpose(0, 1) if f.ring else fresh
 
     def _fresh_slab(self, rows: int) -> Tensor:
-        parts = [self._fresh(self.spec[name], rows).view(rows, -1).t() for name in self._packed]
+        parts = [self._fresh(self.spec[name], rows).view(rows, -1).t() for name in self._places]
         return torch.cat(parts).contiguous() if parts else torch.zeros(0, rows, device=self.device)
 
     def _bind(self, slab: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Figures of record: runs the benchmarks one after the other, and prints their tables for README.
 
-    python -m tests.bench.record                      # all, some 25 minutes; let nothing else run meanwhile
+    python -m tests.bench.record                      # all, some 35 minutes; let nothing else run meanwhile
     python -m tests.bench.record --only ingest,emit
     python -m tests.bench.record --show               # the tables of what lies in tests/bench/results
 
