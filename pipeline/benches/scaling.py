@@ -18,15 +18,17 @@ import gc
 import itertools
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +95,7 @@ class Stream:
         """What a worker would take next: up to the last tick in a batch, or to the first one behind it."""
         to_tick, a_tick = (max(each, 1) for each in self.shard.readings_to_ticks)
         size = to_tick if to_tick > BATCH else BATCH - (BATCH - to_tick) % a_tick
-        count = len(self._ids)
+        count = self.series
         number = np.arange(self._taken, self._taken + size)
         self._taken += size
         series, minute = number % count, number // count
@@ -126,7 +128,7 @@ class Stream:
         return done
 
     def warm_up(self) -> None:
-        self.feed(max(round(LEAST_WARM_UP * self.scale), WARM_ROUNDS * len(self._ids)))
+        self.feed(max(round(LEAST_WARM_UP * self.scale), WARM_ROUNDS * self.series))
 
     def time(self, readings: int) -> float:
         """Seconds per reading."""
@@ -158,15 +160,21 @@ def run_series(runs: int, scale: float) -> list[Row]:
     context = multiprocessing.get_context("spawn")
     counts = [max(round(count * scale), 20) for count in SERIES]
     with ExitStack() as stack:
-        processes = [stack.enter_context(ProcessPoolExecutor(1, context)) for _ in counts]
+        # They inherit that Ctrl-C is not for them: who hears it here takes them along.
+        resource_tracker.ensure_running()  # else it begins with the first of them, and unblocks the signal
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            processes = [stack.enter_context(context.Pool(1)) for _ in counts]
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         for process, count in zip(processes, counts, strict=True):
-            process.submit(_Grown.begin, count, scale).result()
+            process.apply(_Grown.begin, (count, scale))
         ordered = _time_in_turn(processes, runs)
         for process in processes:
-            process.submit(_Grown.jitter).result()
+            process.apply(_Grown.jitter)
         jittered = _time_in_turn(processes, runs)
         found = [
-            process.submit(_Grown.measure, *seconds).result()
+            process.apply(_Grown.measure, seconds)
             for process, *seconds in zip(processes, ordered, jittered, strict=True)
         ]
     flat = found[SERIES.index(FLAT)]
@@ -188,11 +196,11 @@ def run_series(runs: int, scale: float) -> list[Row]:
     return rows
 
 
-def _time_in_turn(processes: Sequence[ProcessPoolExecutor], runs: int) -> list[float]:
+def _time_in_turn(processes: Sequence[Pool], runs: int) -> list[float]:
     """Seconds per reading of each, medians of runs; a sixteenth of a run at a time."""
     found: list[list[float]] = [[] for _ in processes]
     for _ in range(runs):
-        turns = [[process.submit(_Grown.time).result() for process in processes] for _ in range(SHARES)]
+        turns = [[process.apply(_Grown.time) for process in processes] for _ in range(SHARES)]
         for shares, each in zip(zip(*turns, strict=True), found, strict=True):
             each.append(statistics.fmean(shares))
     return [statistics.median(each) for each in found]
